@@ -22,18 +22,19 @@ import (
 	"sori.internal/shared/event"
 )
 
-// JobLog is the log of the jobs.
+// JobLog reads the logs of jobs, and appends events to them.
 type JobLog interface {
 	// Read reads a job's log.
 	Read(ctx context.Context, job string) (event.Log, error)
-	// Received returns the event with which a job's log begins, and its time; nil if there is none.
+	// Received returns the received event, with which a job's log begins, and the time of the
+	// event. It returns nil if the log has no received event, or if the event cannot be decoded.
 	Received(ctx context.Context, job string) (*event.Received, time.Time, error)
 	// Newest returns the event with which a job's log ends; nil if the log is empty.
 	Newest(ctx context.Context, job string) (*event.Record, error)
 	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
 	// returns nil. If another writer appended first, Update reads the log and calls decide again.
-	// It returns the log of the last call of decide, with the new event. known, unless it is empty,
-	// is used in place of the first read.
+	// It returns the log that it passed to the last call of decide, with the new event. If known is
+	// not empty, the first call of decide gets known, and the log is not read before it.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 	// LastProgress returns the newest progressed event of a job, and its time; nil if there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
@@ -53,9 +54,10 @@ type Staging interface {
 
 // Links turns references to objects into URLs that the analysis server can use.
 type Links interface {
-	// Object links to a recording in Sori's bucket.
+	// Object returns the URL of a recording in Sori's bucket.
 	Object(ctx context.Context, bucket, key string) (string, error)
-	// Reference links to a reference of the catalogue, in any form.
+	// Reference returns the URL of a reference file: ref is any form of reference that a token may
+	// have.
 	Reference(ctx context.Context, ref string) (string, error)
 }
 
@@ -90,25 +92,26 @@ var ErrUnknownAnalysis = errors.New("the analysis server does not know the analy
 
 // Analyzer is the analysis server.
 type Analyzer interface {
-	// Submit sends a request. After a *RejectedError or ErrUnanswered the request must not be sent
-	// again. After any other error it may be sent again when the error's RetryAfter has passed.
+	// Submit sends a request. After a *RejectedError or ErrUnanswered the caller must not send the
+	// request again. After any other error the caller may send it again when the error's RetryAfter
+	// has passed.
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
 	// Status requests the state of an analysis that the server has accepted. It returns the
-	// response as Body.JSON does, or nil if there is no status URL for the analysis.
+	// response in the form of Body.JSON, or nil if there is no status URL for the analysis.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
-	// Paused returns how long Submit will send nothing, since the server is unavailable; 0 if it
-	// sends.
+	// Paused returns for how long Submit sends no requests because the server is unavailable; 0
+	// means that it sends requests now.
 	Paused() time.Duration
 
-	// Cancel requests that the server cancels an analysis and deletes its result. It returns nil if
-	// the server does not know the analysis or cannot cancel it. Without a status URL Cancel does
-	// nothing.
+	// Cancel requests that the server cancels an analysis and deletes its result. It returns nil,
+	// too, if the server does not know the analysis or does not support cancellation. If there is
+	// no status URL, Cancel sends nothing and returns nil.
 	Cancel(ctx context.Context, job, serverID string) error
 }
 
-// Flag becomes true once and stays true, for all replicas.
+// Flag is a boolean that all replicas share. It is false at first, and stays true once it is set.
 type Flag interface {
 	Set(ctx context.Context) error
 	IsSet(ctx context.Context) (bool, error)
@@ -135,7 +138,7 @@ type Dependencies struct {
 	Versions   Versions
 	Counts     CacheCounts
 	LogUsage   LogUsage
-	StatusSeen Flag // set if the status URL has returned a status: a later 404 then means that an analysis is lost
+	StatusSeen Flag // set once the status URL has returned a status: from then on a 404 means that an analysis is lost
 }
 
 // Options has the settings of the operator.
@@ -151,9 +154,9 @@ type Dispatcher struct {
 	Dependencies
 	options Options
 
-	throttle jobTimes      // when this process last published a job's progress
-	polled   jobTimes      // when this process last polled a running analysis
-	wake     chan struct{} // has a value if the scheduler must check the queue now
+	throttle jobTimes      // by job: when this process last published progress
+	polled   jobTimes      // by job: when this process last polled the status URL
+	wake     chan struct{} // buffered: holds a value if the scheduler must check the queue now
 	noRoute  sync.Once     // logs once that the status URL may be wrong, because it answers 404
 	noStatus sync.Once     // logs once that the status URL may be wrong, because its answers have no status
 

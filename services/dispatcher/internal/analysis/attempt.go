@@ -13,14 +13,14 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// The handlers of events may run again for the same event, also at the same time in another
-// replica. The parameter backoff is the shortest delay until an event is delivered again if its
-// handler returns an error. It is 0 if the event is not delivered again.
+// The methods that handle events may be called several times for the same event, even concurrently
+// by several replicas. Their parameter backoff is the shortest delay before the event is
+// redelivered if the method returns an error; 0 means that the event is not redelivered.
 
 // Delivery is a delivery of an event.
 type Delivery struct {
-	Seq     uint64        // the sequence of the event
-	First   bool          // the event was not delivered before
+	Seq     uint64        // stream sequence of the event
+	First   bool          // false for a redelivery
 	Backoff time.Duration // the shortest delay before a redelivery
 }
 
@@ -28,20 +28,20 @@ type Delivery struct {
 // completed without an attempt.
 func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, delivery Delivery) error {
 	first := attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: delivery.Backoff}
-	if d.Results != nil && e.SHA256 != "" && e.Attempt == 0 { // a retry is analysed anew
+	if d.Results != nil && e.SHA256 != "" && e.Attempt == 0 { // a retry must not get a cached result
 		return d.handleShared(ctx, e, delivery, first)
 	}
 	known := event.Log{{Event: e, Seq: delivery.Seq}}
 	if d.Slots != nil || e.Attempt > 0 {
-		known = nil // the queue needs the owner of the job, who is in received; a retry is in retried
+		known = nil // the log must be read: the queue needs the owner in received, and a retry needs retried
 	}
 	return d.makeAttempt(ctx, e, first, known)
 }
 
-// HandleRetried sends the next attempt for a failed job that is retried, with the stored recording.
-// Its result replaces a cached one.
+// HandleRetried sends the next attempt for a failed job that is retried and whose recording is
+// stored. The result of the attempt replaces a cached result.
 func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
-	if e.Fetch { // the attempt begins when the recording is stored
+	if e.Fetch { // the recording must be fetched first; stored then begins the attempt
 		return nil
 	}
 	log, err := d.Jobs.Read(ctx, e.JobID)
@@ -56,8 +56,9 @@ func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff
 	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff, key: key.Hash}, log)
 }
 
-// makeNextAttempt sends the next attempt after the server has lost an attempt or has not reported
-// on it. If no further attempt is allowed, it fails the job.
+// makeNextAttempt sends the next attempt after the server has lost the attempt with the given
+// number, or has not reported on that attempt in time. If no further attempt is allowed,
+// makeNextAttempt fails the job.
 func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number int, backoff time.Duration) error {
 	recording, err := recordingOf(log)
 	if err != nil {
@@ -94,7 +95,7 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 		return d.recordSubmitError(ctx, recording.JobID, a, log, err)
 	}
 	outcome, refused := accepted.outcome()
-	if outcome != nil { // the server answers when the analysis is done
+	if outcome != nil { // the server finished the analysis before it answered
 		_, err := d.recordOutcome(ctx, recording.JobID, a.number, *outcome)
 		return err
 	}
@@ -108,8 +109,8 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	return d.cancelIfAbandoned(ctx, recording.JobID, accepted.ServerID, log)
 }
 
-// refuseAnswer publishes that the answer to a request is refused: it may have been the outcome. The
-// request counts as accepted.
+// refuseAnswer publishes that the server's answer to a request is refused, since it cannot be read
+// and may have been the outcome. The request counts as accepted.
 func (d *Dispatcher) refuseAnswer(ctx context.Context, from Caller, reason error) {
 	logger := zerolog.Ctx(ctx).With().Int(logging.Attempt, from.attempt).Logger()
 	logger.Warn().Err(reason).Msg("analysis answer refused")
@@ -118,8 +119,8 @@ func (d *Dispatcher) refuseAnswer(ctx context.Context, from Caller, reason error
 	}
 }
 
-// beginAttempt appends attempted if the rule returns it, and reports whether the attempt must be
-// sent.
+// beginAttempt appends attempted to the log if necessary, and reports whether the attempt must be
+// sent (beginAttempt in rules.go decides both).
 func (d *Dispatcher) beginAttempt(ctx context.Context, job string, a attempt, known event.Log) (log event.Log, send bool, err error) {
 	log, err = d.Jobs.Update(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
 		send, e = beginAttempt(log, job, a)
@@ -150,8 +151,8 @@ func (d *Dispatcher) request(ctx context.Context, recording event.Stored, number
 	return r, nil
 }
 
-// submit sends a request and logs the server's answer. A temporary failure is logged when the event
-// is settled.
+// submit sends a request and logs the server's answer. It does not log a temporary failure, which
+// is logged when the event is settled.
 func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) {
 	start := time.Now()
 	accepted, err := d.Analyzer.Submit(ctx, r)
@@ -190,14 +191,14 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 	return err
 }
 
-// appendDispatched appends dispatched if the rule returns it, and returns the log.
+// appendDispatched appends dispatched to the log if acceptAttempt allows it, and returns the log.
 func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) (event.Log, error) {
 	return d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
 		return acceptAttempt(log, dispatched), nil
 	})
 }
 
-// failAttempt appends failed to the log of a job whose newest attempt has failed for good.
+// failAttempt appends failed to the log, unless the job has ended or a newer attempt has begun.
 func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
 	_, err := d.Jobs.Update(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
 		return failAttempt(log, failed), nil
@@ -205,7 +206,8 @@ func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error
 	return err
 }
 
-// Fail appends failed to the log of a job whose event becomes a dead letter.
+// Fail appends failed to the log of a job, unless the job has ended. It is called when an event of
+// the job becomes a dead letter.
 func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error {
 	_, err := d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failJob(log, job, f), nil
@@ -216,8 +218,9 @@ func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error
 	return nil
 }
 
-// publishDelay publishes that an attempt is delayed, since the server is unavailable, and the time
-// at which it is sent again.
+// publishDelay publishes that an attempt waits because the server is unavailable, and when the
+// attempt is sent again. After any other failure, or if the event is not redelivered, it publishes
+// nothing.
 func (d *Dispatcher) publishDelay(ctx context.Context, job string, a attempt, f *fault.Error) {
 	if f.Kind != fault.Unavailable || a.backoff == 0 || ctx.Err() != nil {
 		return

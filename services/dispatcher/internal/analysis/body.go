@@ -21,7 +21,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Body is a body that the server sent, as it was received: of a callback, or of a response.
+// Body is the body of a callback or of a response, exactly as the server sent it.
 type Body struct {
 	Bytes    []byte
 	Type     string // Content-Type
@@ -48,7 +48,7 @@ func (b Body) JSON() ([]byte, error) {
 	mediaType, parameters, _ := mime.ParseMediaType(b.Type)
 	text := bytes.TrimSpace(toUTF8(plain, parameters["charset"]))
 	if bytes.HasPrefix(text, []byte("{")) {
-		return text, nil // whatever the Content-Type is: some HTTP clients declare every body as a form
+		return text, nil // the Content-Type is ignored, since some HTTP clients declare every body as a form
 	}
 	var form url.Values
 	switch mediaType {
@@ -65,8 +65,8 @@ func (b Body) JSON() ([]byte, error) {
 	return formJSON(form, parameters["charset"])
 }
 
-// toUTF8 converts a text to UTF-8, if it begins with a byte order mark or the server names another
-// charset. A text that is in UTF-8 in spite of its charset is not changed.
+// toUTF8 converts a text to UTF-8 if it begins with a byte order mark or has another charset. A
+// text that is valid UTF-8 already is not changed, whatever charset the server declares.
 func toUTF8(text []byte, charset string) []byte {
 	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 { // ASCII text in UTF-16 is also valid UTF-8, but contains NUL
 		return bytes.TrimPrefix(text, []byte("\uFEFF"))
@@ -92,7 +92,8 @@ func unquote(text []byte) []byte {
 	return text
 }
 
-// maxFields limits the fields of a multipart form, each of which takes time to parse.
+// maxFields is the largest number of fields of a multipart form, since parsing many fields takes
+// long.
 const maxFields = 1000
 
 // parseMultipart returns the fields of a multipart form. A file counts as a field.
@@ -116,7 +117,8 @@ func parseMultipart(body []byte, boundary string) (url.Values, error) {
 	return nil, multipart.ErrMessageTooLarge
 }
 
-// decompress decodes the Content-Encoding of the body (RFC 9110, section 8.4.1), up to the limit.
+// decompress decodes the Content-Encoding of the body (RFC 9110, section 8.4.1). It fails if the
+// decoded body is larger than b.Limit.
 func (b Body) decompress() ([]byte, error) {
 	var r io.Reader
 	var err error
@@ -150,9 +152,9 @@ func malformedEncoding(err error) error {
 	return fault.MalformedRequest("The body is not what its Content-Encoding says.", err)
 }
 
-// formJSON converts a form to a JSON object. Its values are strings, except the results, which are
-// JSON if they can be parsed as JSON. Some HTTP clients write an object as repeated or bracketed
-// fields, from which the results cannot be restored: such a form is refused.
+// formJSON converts a form to a JSON object. The values of the object are strings, except that the
+// results stay JSON if they are valid JSON. Some HTTP clients write an object as repeated or
+// bracketed fields, from which the results cannot be restored: formJSON refuses such a form.
 func formJSON(form url.Values, charset string) ([]byte, error) {
 	object := make(map[string]json.RawMessage, len(form))
 	for name, values := range form {
@@ -162,7 +164,7 @@ func formJSON(form url.Values, charset string) ([]byte, error) {
 		}
 		text := toUTF8([]byte(values[0]), charset)
 		if fixed, _ := replaceNonFinite(text); isResults(name) && json.Valid(fixed) {
-			object[name] = text // with the original numbers: parseFields replaces them, and adds the warning
+			object[name] = text // NaN and infinities stay in the text: parseFields replaces them and adds a warning
 			continue
 		}
 		object[name], _ = json.Marshal(string(text)) // encoding a string never fails
@@ -170,7 +172,7 @@ func formJSON(form url.Values, charset string) ([]byte, error) {
 	return joinObject(object), nil
 }
 
-// joinObject encodes an object. Its values may contain numbers that JSON does not allow.
+// joinObject encodes an object. Unlike json.Marshal it accepts values with NaN or infinities.
 func joinObject(object map[string]json.RawMessage) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -187,8 +189,8 @@ func joinObject(object map[string]json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// replaceNonFinite replaces NaN and infinities, as the encoders of several languages write them, by
-// null. It does not change strings. found is false if there are none.
+// replaceNonFinite replaces NaN and infinities outside of strings by null, in the spellings that
+// the JSON encoders of several languages use. found reports whether there was any.
 func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 	var out bytes.Buffer
 	for i := 0; i < len(text); {

@@ -30,13 +30,14 @@ func compressed(t *testing.T, text string, open func(io.Writer) io.WriteCloser) 
 // utf16 encodes a text in UTF-16, little-endian.
 func utf16(text string) []byte {
 	var b []byte
-	for _, r := range text { // all of the basic plane
+	for _, r := range text { // every rune is in the Basic Multilingual Plane, so it is one unit
 		b = append(b, byte(r), byte(r>>8))
 	}
 	return b
 }
 
-// manyFields returns a multipart form with too many fields, after which come the results.
+// manyFields returns a multipart form with more than maxFields fields before the field with the
+// results.
 func manyFields() []byte {
 	var b bytes.Buffer
 	for i := range maxFields + 1 {

@@ -38,12 +38,12 @@ type CachedResult struct {
 	Warnings []string
 }
 
-// ResultEntry is the entry of a result in the cache.
+// ResultEntry identifies a result that was stored in the cache.
 type ResultEntry struct {
 	Key  ResultKey
 	Job  string
-	Seqs []uint64 // the sequences of its messages
-	Only bool     // there is no older entry with the same key
+	Seqs []uint64 // stream sequences of the messages in which the result is stored
+	Only bool     // the cache has no older result with the same key
 }
 
 // Results is the cache of results, for all replicas.
@@ -52,7 +52,7 @@ type Results interface {
 	Find(ctx context.Context, key ResultKey) (*CachedResult, error)
 	// Put stores a result. It returns when the result is durable.
 	Put(ctx context.Context, key ResultKey, r CachedResult) (ResultEntry, error)
-	// Keep removes the results that are older than an entry and have the same key.
+	// Keep confirms an entry: it removes the older results with the same key.
 	Keep(ctx context.Context, e ResultEntry) error
 	// Undo removes an entry, and no other entry of its job.
 	Undo(ctx context.Context, e ResultEntry) error
@@ -62,18 +62,20 @@ type Results interface {
 
 // Versions finds the versions of reference files.
 type Versions interface {
-	// Version returns a text that changes when the file that a reference names is replaced.
+	// Version returns the version of the file to which ref points. The version changes when the
+	// file is replaced.
 	Version(ctx context.Context, ref string) (string, error)
 }
 
-// CacheCounts has the counters of the cache, for the metrics. Each is called once for an upload.
+// CacheCounts has functions that increment the counters of the cache. For each upload at most one
+// of them is called.
 type CacheCounts struct {
 	Hit    func() // the job is completed with a cached result
 	Miss   func() // the recording is analysed, since there is no cached result
 	Shared func() // the job is completed with the result of an analysis that was already running
 }
 
-// versionTimeout limits the requests for the versions of the reference files.
+// versionTimeout is the time limit for finding the versions of a token's reference files.
 const versionTimeout = 2 * time.Second
 
 // Recording has the properties of an upload that determine the result of its analysis.
@@ -81,11 +83,11 @@ type Recording struct {
 	Owner      string
 	TokenID    int64
 	SHA256     string    // hexadecimal
-	References [2]string // TextGrid and pitch; empty if the token has none
+	References [2]string // TextGrid file and pitch file; "" if the token has none
 }
 
-// resultKey returns the key of the result of a recording. It fails if the version of a reference
-// file is not known: then the result is not cached.
+// resultKey returns the cache key of the result of a recording. If the version of a reference file
+// cannot be found, it returns an error, and the result is not cached.
 func (d *Dispatcher) resultKey(ctx context.Context, r Recording) (ResultKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
@@ -113,7 +115,8 @@ func (d *Dispatcher) resultKey(ctx context.Context, r Recording) (ResultKey, err
 	return ResultKey{Token: r.TokenID, Hash: hex.EncodeToString(sum[:])}, nil
 }
 
-// keyOf returns the key of the result of a job; the zero key if the result is not cached.
+// keyOf returns the cache key of the result of a job; the zero key means that the result is not
+// cached.
 func (d *Dispatcher) keyOf(ctx context.Context, stored event.Stored, log event.Log) ResultKey {
 	if d.Results == nil || stored.SHA256 == "" {
 		return ResultKey{}
@@ -129,8 +132,8 @@ func (d *Dispatcher) keyOf(ctx context.Context, stored event.Stored, log event.L
 	return key
 }
 
-// CachedJob returns the job whose cached result an upload of a recording would get; empty if there
-// is none.
+// CachedJob returns the job whose cached result an upload of the recording would get; "" if no
+// result is cached.
 func (d *Dispatcher) CachedJob(ctx context.Context, r Recording) (string, error) {
 	if d.Results == nil {
 		return "", nil
@@ -147,8 +150,8 @@ func (d *Dispatcher) CachedJob(ctx context.Context, r Recording) (string, error)
 	return cached.Job, nil
 }
 
-// findCached returns the cached result with a key; nil if there is none that is valid. It fails if
-// NATS is unavailable, since nothing else would work either. After any other error it returns nil.
+// findCached returns the cached result with a key; nil if the cache has no valid one. It returns an
+// error only if NATS is unavailable, because the job could not be continued without NATS anyway.
 func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResult, error) {
 	cached, err := d.Results.Find(ctx, key)
 	if err != nil && !fault.Is(err, fault.Unavailable) {
@@ -164,14 +167,14 @@ func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResu
 	return cached, nil
 }
 
-// isCompleted reports whether a job is completed, by its log.
+// isCompleted reports whether the log of a job says that the job is completed.
 func (d *Dispatcher) isCompleted(ctx context.Context, job string) (bool, error) {
 	newest, err := d.Jobs.Newest(ctx, job)
 	if err != nil || newest == nil {
 		return false, err
 	}
 	log := event.Log{*newest}
-	if log.AudioExpired() { // the event before expired is the terminal event of the job
+	if log.AudioExpired() { // the terminal event precedes expired, so the whole log is needed
 		if log, err = d.Jobs.Read(ctx, job); err != nil {
 			return false, err
 		}
@@ -192,15 +195,15 @@ func (d *Dispatcher) complete(ctx context.Context, job string, cached *CachedRes
 	return err == nil && disposition == Recorded, err
 }
 
-// cacheResult caches the result with which an attempt is about to be completed. It returns nil if it
-// has cached nothing. It also returns the log of the job, if it has read it.
+// cacheResult caches the result with which an attempt is about to be completed. The entry is nil if
+// the result is not cached. The log of the job is nil if it was not read.
 func (d *Dispatcher) cacheResult(ctx context.Context, completed event.Completed) (*ResultEntry, event.Log) {
 	if d.Results == nil {
 		return nil, nil
 	}
 	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {
-		return nil, nil // the append fails, too
+		return nil, nil // the caller reads the log again and returns its error
 	}
 	key, ok := cacheKey(log, completed.Attempt)
 	if !ok {
@@ -214,8 +217,9 @@ func (d *Dispatcher) cacheResult(ctx context.Context, completed event.Completed)
 	return &entry, log
 }
 
-// confirmCached keeps the entry of a result that was recorded, and removes it if it was not. If that
-// is unknown, or fails, the entry stays: it is valid only if its job is completed.
+// confirmCached confirms a cached result if its job was completed with it (recorded), and removes
+// the result otherwise. If NATS was unavailable, it is unknown whether the job is completed, and
+// the result stays in the cache: findCached ignores it unless the job is completed.
 func (d *Dispatcher) confirmCached(ctx context.Context, entry *ResultEntry, recorded bool, err error) {
 	if entry == nil || fault.Is(err, fault.Unavailable) || recorded && entry.Only {
 		return

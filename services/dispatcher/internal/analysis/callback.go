@@ -42,7 +42,7 @@ func (d *Dispatcher) Authenticate(query url.Values) (Caller, error) {
 	return Caller{job: id, attempt: n}, nil
 }
 
-// SignatureInvalid returns the failure of a callback whose signature is missing, wrong or expired.
+// SignatureInvalid returns the error for a callback whose signature is missing, wrong or expired.
 func SignatureInvalid(cause error) error {
 	return fault.Wrap(fault.Unauthenticated, "signature-invalid",
 		"The signature does not fit. Use the webhook URL exactly as it was given.", cause)
@@ -52,7 +52,7 @@ func SignatureInvalid(cause error) error {
 type Callback struct {
 	report  report
 	refused error
-	outcome bool // the callback is, or may have been, the outcome of the attempt
+	outcome bool // false for progress; true for an outcome, or if the body could not be parsed
 }
 
 // ParseCallback parses the body of a callback.
@@ -61,7 +61,7 @@ func ParseCallback(body Body) Callback {
 	return Callback{report: r, refused: err, outcome: r.status != statusProcessing}
 }
 
-// RefusedCallback returns a callback whose body could not be read.
+// RefusedCallback returns a refused callback, for a body that could not be read.
 func RefusedCallback(reason error) Callback { return Callback{refused: reason, outcome: true} }
 
 // Receive records the report of a callback. If the callback is refused, Receive publishes refused,
@@ -79,7 +79,7 @@ func (d *Dispatcher) Receive(ctx context.Context, from Caller, c Callback) (Disp
 }
 
 // refuse publishes that a callback is refused, and returns the reason. If publishing fails, it
-// returns that error, so that the server calls back again.
+// returns the error of publishing instead, so that the server calls back again.
 func (d *Dispatcher) refuse(ctx context.Context, from Caller, c Callback) error {
 	zerolog.Ctx(ctx).Warn().Err(c.refused).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
 	if err := d.publishRefused(ctx, from, c); err != nil {
@@ -88,15 +88,15 @@ func (d *Dispatcher) refuse(ctx context.Context, from Caller, c Callback) error 
 	return c.refused
 }
 
-// publishRefused publishes that a report is refused. If it would change nothing anyway,
-// publishRefused publishes nothing.
+// publishRefused publishes that a callback is refused. It publishes nothing if the callback would
+// have had no effect, because the job has ended, is unknown or has a newer attempt.
 func (d *Dispatcher) publishRefused(ctx context.Context, from Caller, c Callback) error {
 	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {
 		return err
 	}
 	if disposition, err := judgeCallback(log, from.attempt); err != nil || disposition != Recorded {
-		return nil //nolint:nilerr // a job that is not found needs no event
+		return nil //nolint:nilerr // if the job is unknown, there is no log to publish to
 	}
 	f := fault.As(c.refused)
 	return d.Progress.Publish(ctx, event.Refused{

@@ -10,12 +10,13 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// cancelTries is the largest number of requests to cancel an analysis while the server cannot be
-// reached. The job has ended already: without the request, the server only does needless work.
+// cancelTries is how often a request to cancel an analysis is tried while the server cannot be
+// reached. The job has ended already, so a request that is never sent only leaves the server with
+// needless work.
 const cancelTries = 5
 
 // HandleCanceled promotes a follower of a canceled job, and requests that the server cancels the
-// job's analysis. delivery is the number of the delivery, from 1.
+// job's analysis. delivery counts the deliveries of the event, from 1.
 func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, delivery uint64) error {
 	if err := d.settleLedBy(ctx, e.JobID); err != nil {
 		return err
@@ -24,7 +25,7 @@ func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, deliv
 	if err != nil {
 		return err
 	}
-	if newestOf(log).attempted == 0 { // never requested, or erased meanwhile
+	if newestOf(log).attempted == 0 { // no analysis was requested, or HandleErased cancels it
 		return nil
 	}
 	dispatched, _ := event.Last[event.Dispatched](log)
@@ -46,7 +47,7 @@ func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery 
 }
 
 // cancel sends one request to cancel an analysis. It returns an error if the server cannot be
-// reached and the request should be repeated.
+// reached and tries are left, so that the event is redelivered.
 func (d *Dispatcher) cancel(ctx context.Context, job, serverID string, delivery uint64) error {
 	err := d.Analyzer.Cancel(ctx, job, serverID)
 	if err == nil {

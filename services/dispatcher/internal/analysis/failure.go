@@ -22,9 +22,9 @@ func (r *RejectedError) Error() string { return r.Code + ": " + r.Reason + ": " 
 // Unwrap returns the cause.
 func (r *RejectedError) Unwrap() error { return r.Err }
 
-// ParseRejection parses code and retryable from the body of a rejection: a problem document or any
-// other JSON object. If the body does not contain retryable, the code determines it; an unknown
-// code is not retryable.
+// ParseRejection parses the members code and retryable of the body of a rejection, which is a
+// problem document or any other JSON object. If the body has no retryable, the code determines it;
+// an unknown code is not retryable.
 func ParseRejection(answer []byte) (code string, retryable bool) {
 	var b failureFields
 	if json.Unmarshal(answer, &b) != nil {
@@ -33,15 +33,16 @@ func ParseRejection(answer []byte) (code string, retryable bool) {
 	return b.parse(event.CodeAnalysisRejected)
 }
 
-// failureFields are the optional members of a reported failure.
+// failureFields are the optional members of a failure that the server reports.
 type failureFields struct {
 	Code      json.RawMessage `json:"code"`
 	Retryable json.RawMessage `json:"retryable"`
 }
 
-// parse returns the code, and whether the same job may succeed later. The code is defaultCode if
-// the server sent no code that it may use. If the server sent no valid retryable, the code
-// determines it. A code that Sori does not know is retryable in a callback, and not in a rejection.
+// parse returns the code of a failure, and whether a retry of the job may succeed. It returns
+// defaultCode if the server sent no valid code, or a code that is reserved for Sori. If the server
+// sent no valid retryable, the code determines it. A code that Sori does not know is retryable in a
+// callback, and not in a rejection.
 func (f failureFields) parse(defaultCode string) (code string, retryable bool) {
 	if json.Unmarshal(f.Code, &code) != nil || !event.ServerFailureCode(code) {
 		code = defaultCode

@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// HandleCompleted completes the followers of a completed job. Most jobs have no followers: then
-// HandleCompleted removes the leader entry at once. A job that begins to follow the leader at the
+// HandleCompleted completes the followers of a completed job. Most jobs have no followers, so
+// HandleCompleted only removes their leader entry. A job that begins to follow the leader at the
 // same time finds that the leader has ended (rule 3 in sharing.go).
 func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ uint64) error {
 	leader, err := d.Sharing.LedBy(ctx, e.JobID)
@@ -37,7 +37,8 @@ func (d *Dispatcher) HandleFailed(ctx context.Context, e event.Failed, _ uint64)
 	return d.settleLedBy(ctx, e.JobID)
 }
 
-// settleLedBy settles the followers of a job that has ended, if it was a leader.
+// settleLedBy settles the followers of a job that has ended. It does nothing if the job is no
+// leader.
 func (d *Dispatcher) settleLedBy(ctx context.Context, job string) error {
 	leader, err := d.Sharing.LedBy(ctx, job)
 	if err != nil || leader == nil {
@@ -46,21 +47,22 @@ func (d *Dispatcher) settleLedBy(ctx context.Context, job string) error {
 	return d.settle(ctx, leader)
 }
 
-// settle completes the followers of a leader that has ended with its result, or promotes one of them.
-// Then it removes the leader. A job that was retried is active again, and leads until it ends.
+// settle settles the followers of a leader that has ended: it completes them with the leader's
+// result, or promotes one of them. Then it removes the leader entry. If the leader was retried, it
+// is active again and stays the leader until it ends.
 func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 	log, err := d.Jobs.Read(ctx, leader.Job)
 	if err != nil || active(log) {
 		return err
 	}
 	newest, err := d.Sharing.Leader(ctx, leader.Key.Hash)
-	if err != nil || newest == nil { // another replica has settled them
+	if err != nil || newest == nil { // another replica has settled the followers
 		return err
 	}
 	switch {
 	case newest.Seq != leader.Seq && newest.Promoted:
 		err = d.Sharing.Grant(ctx, newest)
-	case newest.Seq != leader.Seq: // another replica has removed the leader since; the stored event of the new leader is being handled
+	case newest.Seq != leader.Seq: // the key has a new leader, whose stored event is being handled
 	case d.Results == nil:
 		err = d.releaseFollowers(ctx, leader.Key.Hash)
 	default:
@@ -72,10 +74,10 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 	return d.Sharing.Remove(ctx, leader)
 }
 
-// settleFollowers completes the followers of an ended leader if its result is known, and promotes
-// the oldest of them otherwise. A leader may have been completed with the cached result of another
-// job. Such a result is used only if it is still in the cache, because the other job may have been
-// erased.
+// settleFollowers completes the followers of a leader that has ended, if the leader's result is
+// known, and promotes the oldest follower otherwise. If the leader itself was completed with the
+// cached result of another job, that result is used only while it is in the cache, because the
+// other job may have been erased.
 func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log event.Log) error {
 	completed, ok := completedBy(log)
 	if !ok {
@@ -85,7 +87,7 @@ func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log ev
 	if err != nil {
 		return err
 	}
-	if cached == nil && len(completed.Result) > 0 && !completed.Cached { // the result could not be cached
+	if cached == nil && len(completed.Result) > 0 && !completed.Cached { // the leader's own result could not be cached
 		cached = &CachedResult{Job: leader.Job, Result: completed.Result, Warnings: completed.Warnings}
 	}
 	if cached == nil {
@@ -94,10 +96,11 @@ func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log ev
 	return d.completeFollowers(ctx, leader.Key.Hash, cached)
 }
 
-// completeConcurrency is the number of followers that are completed at once.
+// completeConcurrency is the largest number of followers that are completed concurrently.
 const completeConcurrency = 16
 
-// completeFollowers completes the followers of a key, and removes them.
+// completeFollowers completes the followers of a key with a cached result, and removes their
+// entries.
 func (d *Dispatcher) completeFollowers(ctx context.Context, key string, cached *CachedResult) error {
 	var (
 		wg     sync.WaitGroup
@@ -129,8 +132,9 @@ func (d *Dispatcher) completeFollowers(ctx context.Context, key string, cached *
 	return d.Sharing.RemoveFollowers(ctx, key, end)
 }
 
-// eachFollower calls do with the followers of a key, or of all keys if key is empty, oldest first. It
-// returns the sequence after the last one; 0 if there is none.
+// eachFollower calls do with each follower of a key, or of all keys if key is empty, from the
+// oldest to the newest. It returns the sequence that follows that of the last follower; 0 if there
+// are no followers.
 func (d *Dispatcher) eachFollower(ctx context.Context, key string, do func(*Member) error) (end uint64, err error) {
 	for {
 		f, err := d.Sharing.NextFollower(ctx, key, end)
@@ -144,9 +148,9 @@ func (d *Dispatcher) eachFollower(ctx context.Context, key string, do func(*Memb
 	}
 }
 
-// promote makes the oldest follower that still waits the leader of its key, and has it sent. The
-// parameter after is the sequence of the leader that it replaces. promote removes the older
-// followers, which no longer wait.
+// promote promotes the oldest follower of a key that still waits, and publishes that its attempt
+// may be sent. after is the sequence of the leader that has ended. promote removes the entries of
+// older followers, which no longer wait.
 func (d *Dispatcher) promote(ctx context.Context, key string, after uint64) error {
 	for from := uint64(0); ; {
 		f, err := d.Sharing.NextFollower(ctx, key, from)
@@ -164,7 +168,8 @@ func (d *Dispatcher) promote(ctx context.Context, key string, after uint64) erro
 	}
 }
 
-// waits reports whether a follower still waits. If it does not, it is removed.
+// waits reports whether a follower still waits for its leader. It removes the entry of a follower
+// that does not.
 func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 	log, err := d.Jobs.Read(ctx, f.Job)
 	if err != nil || waitsForLeader(log) {
@@ -173,9 +178,9 @@ func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 	return false, d.Sharing.Remove(ctx, f)
 }
 
-// promoteFollower makes a follower the leader of its key, and has it sent. The parameter after is
-// the sequence of the leader that it replaces. If another replica has promoted a follower,
-// promoteFollower has that follower sent.
+// promoteFollower makes a follower the leader of its key, and publishes that its attempt may be
+// sent. after is the sequence of the leader that has ended. If another replica has already promoted
+// a follower, promoteFollower publishes granted for that one instead.
 func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
 	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
 	if err == nil && next == nil {
@@ -191,7 +196,8 @@ func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint6
 	return d.Sharing.Remove(ctx, f)
 }
 
-// releaseFollowers has all followers of a key analysed, since results are no longer cached.
+// releaseFollowers publishes for all followers of a key that their attempts may be sent. It is used
+// if the operator has disabled the result cache.
 func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
 	_, err := d.eachFollower(ctx, key, func(f *Member) error {
 		if err := d.Sharing.Grant(ctx, f); err != nil {
@@ -203,11 +209,11 @@ func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
 }
 
 // sharingInterval is the time between two reviews of all jobs that share an analysis. It must be
-// much shorter than half an hour: the tracker fails a follower if it was not published for that
-// long that the follower waits.
+// much shorter than half an hour: the tracker fails a follower for which no waiting event was
+// published for that time.
 const sharingInterval = 5 * time.Minute
 
-// RunSharing calls ReviewSharing every few minutes until ctx ends.
+// RunSharing calls ReviewSharing about every sharingInterval until ctx ends.
 func (d *Dispatcher) RunSharing(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := d.ReviewSharing(ctx); err != nil && ctx.Err() == nil {
@@ -218,7 +224,7 @@ func (d *Dispatcher) RunSharing(ctx context.Context) error {
 }
 
 // ReviewSharing checks all jobs that share an analysis. It completes or promotes the followers
-// whose leader has ended, and publishes that the other followers wait.
+// whose leader has ended, and publishes waiting for all other followers.
 func (d *Dispatcher) ReviewSharing(ctx context.Context) error {
 	for from := uint64(0); ; {
 		leader, err := d.Sharing.NextLeader(ctx, from)
@@ -248,8 +254,8 @@ func (d *Dispatcher) reviewLeader(ctx context.Context, leader *Member) error {
 	return d.settle(ctx, leader)
 }
 
-// reviewFollower publishes that a follower waits, and removes one that does not. A follower without a
-// leader is promoted.
+// reviewFollower publishes waiting for a follower that has a leader. It removes a follower that no
+// longer waits, and promotes a follower that has no leader.
 func (d *Dispatcher) reviewFollower(ctx context.Context, f *Member) error {
 	if d.Results == nil {
 		return d.releaseFollowers(ctx, f.Key.Hash)

@@ -15,7 +15,7 @@ type jobTimes struct {
 
 	mu    sync.Mutex
 	times map[string]time.Time
-	swept time.Time // when expired times were last removed
+	swept time.Time // when the expired times were last removed
 }
 
 // set sets a job's time to now.

@@ -10,10 +10,13 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// HandleLapsed handles an attempt whose outcome the server did not report before the deadline. If
-// there is a status URL, HandleLapsed polls it, and records an outcome like that of a callback. If
-// the analysis is still running, HandleLapsed returns an error with the delay until the next poll.
-// Otherwise it sends the next attempt or, after the last attempt, fails the job.
+// HandleLapsed handles an attempt whose outcome the server did not report before the deadline. It
+// polls the status URL if there is one:
+//
+//  1. If the server reports the outcome, HandleLapsed records it like that of a callback.
+//  2. If the analysis is still running, HandleLapsed returns an error with the delay until the next
+//     poll.
+//  3. Otherwise HandleLapsed sends the next attempt or, after the last attempt, fails the job.
 func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -33,9 +36,9 @@ func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff t
 	}
 }
 
-// pollLapsed polls an attempt that has lapsed. It returns true if the server reports the outcome, and
-// an error if the analysis is still running. If the status URL cannot be polled or reports neither,
-// pollLapsed returns false: the attempt is considered lost.
+// pollLapsed polls the status URL about an attempt that has lapsed. It returns true if the server
+// reports the outcome, and an error if the analysis is still running. In any other case it returns
+// false: the attempt is considered lost.
 func (d *Dispatcher) pollLapsed(ctx context.Context, e event.Lapsed, log event.Log) (settled bool, err error) {
 	r, err := d.status(ctx, e.JobID, log)
 	if err != nil {

@@ -23,7 +23,7 @@ func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendOutcome appends completed or failed. A result is cached first.
+// appendOutcome appends completed or failed. Before it appends completed, it caches the result.
 func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	if r.status == statusFailed {
 		return d.appendTerminal(ctx, attempt, event.Failed{
@@ -37,8 +37,8 @@ func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendCompleted appends completed. If the result does not fit into the log, it is staged first.
-// known, unless nil, is the log that the caller has read.
+// appendCompleted appends completed. If the result does not fit into the log, appendCompleted
+// stages it first. known is the log that the caller has read, or nil.
 func (d *Dispatcher) appendCompleted(ctx context.Context, completed event.Completed, known event.Log) (Disposition, error) {
 	if d.fits(completed) {
 		return d.appendTerminal(ctx, completed.Attempt, completed, known)
@@ -46,9 +46,9 @@ func (d *Dispatcher) appendCompleted(ctx context.Context, completed event.Comple
 	return d.stageAndAppend(ctx, completed)
 }
 
-// stageAndAppend stages the result of completed and appends completed with a reference to it. It
-// checks the log first, so that a repeated callback stages nothing. If another event has ended the
-// job meanwhile, it removes the staging entry again.
+// stageAndAppend stages the result of completed, and appends completed with a reference to the
+// staged result. It reads the log first, so that a repeated callback stages nothing. If another
+// event ends the job before completed is appended, stageAndAppend deletes the staged result again.
 func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Completed) (Disposition, error) {
 	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {
@@ -64,7 +64,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
 	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed, log)
 	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
-		return disposition, err // if it is unknown whether completed was appended, the sweeper later keeps or deletes the entry
+		return disposition, err // if it is unknown whether completed was appended, the sweeper decides later
 	}
 	if unstageErr := d.Staging.Delete(ctx, staged.Entry); unstageErr != nil {
 		zerolog.Ctx(ctx).Warn().Err(unstageErr).Msg("result not unstaged, left to the sweeper")
@@ -72,8 +72,8 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	return disposition, err
 }
 
-// appendTerminal appends the terminal event of an attempt, or of a job without one, if the rule
-// allows it.
+// appendTerminal appends a terminal event to a job's log if judgeCallback allows it. attempt is 0
+// if the event belongs to no attempt.
 func (d *Dispatcher) appendTerminal(
 	ctx context.Context, attempt int, terminal event.Event, known event.Log,
 ) (disposition Disposition, err error) {
@@ -86,7 +86,7 @@ func (d *Dispatcher) appendTerminal(
 		return terminal, nil
 	})
 	if err == nil && disposition == Recorded {
-		d.wakeQueue() // the job's slot is free
+		d.wakeQueue() // the ended job has freed its slot
 		if attempt > 0 {
 			zerolog.Ctx(ctx).Info().Str(logging.JobID, job).Int(logging.Attempt, attempt).
 				Str(logging.Event, string(terminal.Name())).Msg("analysis reported")
@@ -95,8 +95,8 @@ func (d *Dispatcher) appendTerminal(
 	return disposition, err
 }
 
-// publishDiscarded publishes the outcome of an old attempt, with its result if the result fits into
-// the log.
+// publishDiscarded publishes the outcome of an old attempt. The event contains the result only if
+// the result is small enough for the log.
 func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt int, r report) error {
 	discarded := event.Discarded{JobID: job, Attempt: attempt, Status: r.status, Detail: r.reason}
 	if d.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
@@ -105,16 +105,18 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	return d.Progress.Publish(ctx, discarded)
 }
 
-// crowded is a limit of the used fraction of the stream of logs. From this limit on, only small
-// results are stored in the stream. The rest of the stream is reserved for the events with which
-// accepted jobs continue and end, and for those that cancel, retry and erase jobs.
+// crowded is the used fraction of the stream of logs from which only small results are stored in
+// the stream. The rest of the stream is reserved for the events with which accepted jobs continue
+// and end, and for the events that cancel, retry and erase jobs.
 const crowded = 0.8
 
-// maxCrowdedEvent is the size of the largest event with a result in a crowded stream, in bytes.
+// maxCrowdedEvent is the size limit of an event with a result while the stream is crowded, in
+// bytes.
 const maxCrowdedEvent = 1 << 10
 
-// fits reports whether an event with a result, when encoded, fits into half a message, or is small
-// if the stream of logs is crowded. Escapes may make the result six times as long.
+// fits reports whether completed, with its result, may be stored in the log. The encoded event must
+// not be larger than half the largest message, or than maxCrowdedEvent while the stream of logs is
+// crowded. It checks the encoded size, because JSON escapes may make a result six times as long.
 func (d *Dispatcher) fits(completed event.Completed) bool {
 	limit := d.Staging.MaxPayload() / 2
 	if d.LogUsage.MaxUsed() >= crowded {

@@ -13,16 +13,17 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// The delays between polls of a running attempt, in addition to silence and Options.PollInterval.
+// Further delays between polls of a running attempt, besides silence and Options.PollInterval.
 const (
-	unreachableDelay = 3 * time.Second // delay after the status URL could not be reached
-	confirmDelay     = time.Second     // delay after which a server that does not know an analysis is polled once more about it
-	requestedDelay   = time.Second     // delay while the server has not answered the request
+	unreachableDelay = 3 * time.Second // after the status URL could not be reached
+	confirmDelay     = time.Second     // after the server answered that it does not know the analysis
+	requestedDelay   = time.Second     // while the server has not yet answered the request of the attempt
 )
 
-// HandleDispatched polls an accepted attempt. While the attempt runs, HandleDispatched returns an
-// error with the delay until the next poll. It records an outcome like that of a callback. If the
-// server has lost the attempt, it sends the next attempt at once, long before the deadline.
+// HandleDispatched polls the status URL about an accepted attempt. While the analysis runs,
+// HandleDispatched returns an error with the delay until the next poll. It records a reported
+// outcome like that of a callback. If the server has lost the attempt, HandleDispatched sends the
+// next attempt at once, without waiting for the deadline.
 func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -37,7 +38,7 @@ func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, b
 			return err
 		}
 		if delay > 0 {
-			return pollAgain(min(delay, silence)) // the server may have begun to report progress by then
+			return pollAgain(min(delay, silence)) // after this time the server may have reported progress
 		}
 		return d.poll(ctx, log, e.Attempt, backoff)
 	default:
@@ -45,8 +46,8 @@ func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, b
 	}
 }
 
-// HandleRefused polls an attempt at once if the refused callback may have been its outcome. If the
-// attempt is still running, HandleDispatched continues to poll it.
+// HandleRefused polls the status URL at once if the refused callback may have been the outcome of
+// the attempt. If the attempt is still running, HandleDispatched continues to poll.
 func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff time.Duration) error {
 	if !e.Outcome {
 		return nil
@@ -68,9 +69,9 @@ func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff
 	}
 }
 
-// pollDelay returns the time until a running attempt must be polled. If the status URL has never
-// returned a status, it is polled immediately after the acceptance. If this poll returns a status,
-// a later 404 means that the analysis is lost.
+// pollDelay returns the time until a running attempt must be polled. While it is unknown whether
+// the status URL works (StatusSeen), pollDelay returns 0 for the first poll after the acceptance.
+// If that poll returns a status, a later 404 means that the analysis is lost.
 func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (time.Duration, error) {
 	now := time.Now()
 	last, err := d.lastContact(ctx, log, number)
@@ -88,7 +89,7 @@ func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (
 	return 0, nil
 }
 
-// lastContact returns the times of the last contacts with the server about a running attempt.
+// lastContact returns when the server and this process last had contact about a running attempt.
 func (d *Dispatcher) lastContact(ctx context.Context, log event.Log, number int) (contact, error) {
 	job := log[0].Event.Job()
 	last := contact{heard: log[len(log)-1].Time, polled: d.polled.get(job)}
@@ -119,20 +120,20 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 		return pollAgain(min(unreachableDelay, d.options.PollInterval))
 	case r == nil || r.status == statusProcessing:
 		d.polled.set(job, time.Now())
-		return pollAgain(min(d.options.PollInterval, silence)) // the server may have begun to report progress by then
+		return pollAgain(min(d.options.PollInterval, silence)) // after this time the server may have reported progress
 	default:
 		_, err := d.recordOutcome(ctx, job, number, *r)
 		return err
 	}
 }
 
-// confirmUnknown polls again after the server has responded that it does not know the analysis:
-// another instance, or the same instance a moment later, may know the analysis.
+// confirmUnknown polls once more, after confirmDelay, because the server has answered that it does
+// not know the analysis. Another instance of the server may know the analysis, or the same instance
+// a moment later. A second 404 is returned as ErrUnknownAnalysis.
 //
 // If the status URL has never returned a status, the setting may name a route that does not exist,
 // and a 404 does not mean that the analysis is lost. In this case confirmUnknown polls again only
-// after the first poll about an analysis. If it does not poll again, or gets a 404 again, it
-// returns nil.
+// after the first poll about the analysis, and returns nil in place of ErrUnknownAnalysis.
 func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.Log) (*report, error) {
 	seen, err := d.StatusSeen.IsSet(ctx)
 	if err != nil {
@@ -179,11 +180,12 @@ func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*re
 	return &r, nil
 }
 
-// codeRunning is the code of the error that means that an analysis is still running.
+// codeRunning is the code of the error with which a handler requests the next poll of a running
+// analysis.
 const codeRunning = "analysis-running"
 
-// pollAgain returns the error after which an event is delivered again, after a delay. It is not a
-// failure.
+// pollAgain returns the error with which a handler requests that its event is redelivered after a
+// delay. The error is not logged as a failure.
 func pollAgain(after time.Duration) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Logged: true,

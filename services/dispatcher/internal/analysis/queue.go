@@ -15,21 +15,21 @@ import (
 )
 
 // If the number of concurrent analyses is limited, an attempt that finds no free slot waits in the
-// queue. Each replica schedules the queue (RunQueue): it assigns a free slot to the attempt whose
-// turn it is, publishes granted, and removes the attempt from the queue, in this order. The consumer
-// of granted sends the attempt. A crash between two of these steps leaves an attempt that has its
-// slot and is still in the queue, and the next schedule of any replica continues.
+// queue. Each replica schedules the queue (RunQueue) in three steps: it assigns a free slot to the
+// next attempt, publishes granted, and removes the attempt from the queue. The consumer of granted
+// sends the attempt. If a replica crashes between two steps, the attempt has a slot and is still in
+// the queue. Then the next replica that schedules the queue performs the remaining steps.
 
 // Entry is an attempt in the queue.
 type Entry struct {
 	JobID   string // empty if the entry cannot be read
 	Attempt int
-	Owner   string // key of the owner of the job
+	Owner   string // owner of the job, as event.OwnerKey encodes it
 	Trace   string // traceparent of the event that caused the attempt; Add sets it if it is empty
-	Seq     uint64 // sequence in the stream: an older entry has a smaller Seq
+	Seq     uint64 // stream sequence: an older entry has a smaller one
 }
 
-// QueueState is the number of attempts that wait, and since when the oldest waits.
+// QueueState is the length of the queue and the age of its oldest entry.
 type QueueState struct {
 	Length uint64
 	Oldest time.Time // when the oldest entry was added; zero if there is none
@@ -41,15 +41,15 @@ type Queue interface {
 	Add(ctx context.Context, e Entry) error
 	// State returns the state of the queue.
 	State(ctx context.Context) (QueueState, error)
-	// Owners returns the keys of the owners of all entries.
+	// Owners returns the distinct owners of all entries (Entry.Owner).
 	Owners(ctx context.Context) ([]string, error)
 	// Next returns the oldest entry of an owner whose sequence is at least the parameter from; nil
 	// if there is none. The empty owner means all owners.
 	Next(ctx context.Context, owner string, from uint64) (*Entry, error)
 	// Remove removes an entry, or does nothing if the entry is removed already.
 	Remove(ctx context.Context, e *Entry) error
-	// Grant publishes that an attempt may be sent, and then removes its entry. Further calls for
-	// the same entry have no further effect.
+	// Grant publishes that an attempt may be sent, and then removes its entry. Calling Grant again
+	// for the same entry has no effect. unlimited means that the attempt needs no slot.
 	Grant(ctx context.Context, e *Entry, unlimited bool) error
 }
 
@@ -60,8 +60,8 @@ func ownerKey(log event.Log) string {
 	return event.OwnerKey(cmp.Or(received.Owner, erased.Owner))
 }
 
-// enqueue adds an attempt to the queue, and publishes that it waits. The time at which it is sent is
-// not known.
+// enqueue adds an attempt to the queue. It publishes that the attempt waits, without the time at
+// which the attempt will be sent, since this time is not known.
 func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log event.Log) error {
 	d.publishWaiting(ctx, event.Waiting{JobID: job, Attempt: a.number, Since: time.Now().UTC(), Code: "analysis-full"})
 	err := d.Queue.Add(ctx, Entry{JobID: job, Attempt: a.number, Owner: ownerKey(log)})
@@ -69,16 +69,16 @@ func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log eve
 	return err
 }
 
-// HandleGranted sends an attempt that has waited, in the queue or for the analysis of another job.
-// An attempt in the queue has begun already. A job that waited for another job has not begun its
-// attempt: if the job was retried meanwhile, HandleRetried sends its attempt instead.
+// HandleGranted sends an attempt that has waited in the queue, or for the analysis of another job.
+// An attempt from the queue has already begun. A job that waited for another job has not begun its
+// attempt. If such a job was retried meanwhile, HandleRetried sends its attempt instead.
 func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
 	}
 	if !active(log) {
-		return d.settleLedBy(ctx, e.JobID) // the job may have ended before it was promoted
+		return d.settleLedBy(ctx, e.JobID) // a job that ends while it is promoted must still settle its followers
 	}
 	recording, err := recordingOf(log)
 	if err != nil {
@@ -98,20 +98,21 @@ func (d *Dispatcher) wakeQueue() {
 	}
 	select {
 	case d.wake <- struct{}{}:
-	default: // another call has woken the scheduler, which has not checked the queue yet
+	default: // wake has a value already, which the scheduler has not received yet
 	}
 }
 
-// The time until the scheduler checks the queue again if nothing happens in this process:
-// queueInterval while attempts wait, since other services and replicas end jobs too, and
-// idleInterval while none waits or after an error.
+// The scheduler checks the queue when this process wakes it, and otherwise at these intervals:
+// queueInterval while attempts wait, because other services and replicas end jobs, too;
+// idleInterval while the queue is empty, and after an error.
 const (
 	queueInterval = 500 * time.Millisecond
 	idleInterval  = 5 * time.Second
 )
 
 // RunQueue assigns free slots to the attempts in the queue until ctx ends. If the number of
-// analyses is not limited, it grants all attempts that are still in the queue.
+// analyses is not limited, it grants the attempts that are left in the queue from a time when it
+// was limited.
 func (d *Dispatcher) RunQueue(ctx context.Context) error {
 	s := scheduler{d}
 	return wait.RepeatOrWake(ctx, d.wake, func(ctx context.Context) time.Duration {
@@ -132,8 +133,8 @@ func (d *Dispatcher) RunQueue(ctx context.Context) error {
 	})
 }
 
-// scheduler assigns free slots to the attempts in the queue. The owner with the fewest running
-// analyses is next. Several such owners take turns.
+// scheduler assigns free slots to the attempts in the queue. The next slot goes to the owner with
+// the fewest running analyses. If several owners have the fewest, they take turns.
 type scheduler struct{ *Dispatcher }
 
 func (s *scheduler) schedule(ctx context.Context) error {
@@ -163,8 +164,8 @@ func (s *scheduler) schedule(ctx context.Context) error {
 	return err
 }
 
-// trim removes the attempts at the beginning of the queue that need not be sent any more. Without a
-// limit it grants the others.
+// trim removes the attempts at the head of the queue that must not be sent any more. If the number
+// of analyses is not limited, it grants all other attempts.
 func (s *scheduler) trim(ctx context.Context) error {
 	for {
 		head, err := s.Queue.Next(ctx, "", 0)
@@ -188,7 +189,7 @@ func (s *scheduler) trim(ctx context.Context) error {
 	}
 }
 
-// check reports whether an attempt is still to be sent.
+// check reports whether the attempt of an entry must still be sent.
 func (s *scheduler) check(ctx context.Context, e *Entry) (bool, error) {
 	if e.JobID == "" {
 		zerolog.Ctx(ctx).Error().Uint64(logging.Sequence, e.Seq).Msg("entry of the queue cannot be read")
@@ -198,8 +199,8 @@ func (s *scheduler) check(ctx context.Context, e *Entry) (bool, error) {
 	return waits(log, e), err
 }
 
-// finishGrants grants the attempts that have a slot and are still in the queue, since a replica died
-// or is just granting them.
+// finishGrants grants the attempts that have a slot and are still in the queue: another replica
+// died before it granted them, or is granting them now.
 func (s *scheduler) finishGrants(ctx context.Context, now occupancy) error {
 	for _, slot := range now.jobs {
 		if slot.Entry == 0 {
@@ -216,9 +217,9 @@ func (s *scheduler) finishGrants(ctx context.Context, now occupancy) error {
 	return nil
 }
 
-// assign assigns a free slot to the oldest attempt of an owner and grants it. An attempt that need
-// not be sent any more is removed instead. assign returns false if there is no further attempt for
-// now.
+// assign assigns a free slot to the oldest attempt of an owner and grants the attempt. It removes
+// an attempt that must not be sent any more. assign returns false if no further attempt of the
+// owner can be assigned now.
 func (s *scheduler) assign(ctx context.Context, owner string, now *occupancy) (bool, error) {
 	e, err := s.Queue.Next(ctx, owner, 0)
 	if err != nil || e == nil {
@@ -240,7 +241,7 @@ func (s *scheduler) assign(ctx context.Context, owner string, now *occupancy) (b
 	if err != nil {
 		return false, err
 	}
-	if !taken { // another replica is scheduling: check again
+	if !taken { // another replica has taken the slot: schedule again
 		now.free = nil
 		s.wakeQueue()
 		return false, nil
@@ -250,9 +251,9 @@ func (s *scheduler) assign(ctx context.Context, owner string, now *occupancy) (b
 	return true, s.Queue.Grant(ctx, e, false)
 }
 
-// postpone moves an attempt whose job has a slot to the end of the queue. The attempt was added
-// twice, and the consumer of another event is sending it. The entry is kept, since the attempt may
-// be delayed and lose its slot.
+// postpone moves an attempt to the end of the queue. The attempt was added twice, its job has a
+// slot already, and the handler of another event is sending the attempt. The second entry is kept
+// because that handler may fail and release the slot.
 func (s *scheduler) postpone(ctx context.Context, e *Entry) error {
 	if err := s.Queue.Add(ctx, *e); err != nil {
 		return err

@@ -19,9 +19,9 @@ const (
 	statusProcessing = "processing"
 )
 
-// normalizeStatus maps the words that servers and their job queues use for a status, in any case and
-// with any separator, to the three statuses. An analysis that ended without a result has failed. It
-// returns the empty string for an unknown word.
+// normalizeStatus maps a status to one of the three statuses of a report. It accepts the words that
+// analysis servers and job queues use, in any case and with any separator. The words for an
+// analysis that was stopped without a result map to failed. An unknown word maps to "".
 func normalizeStatus(word string) string {
 	switch strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(word)) {
 	case "completed", "complete", "success", "successful", "succeeded", "succeed", "done", "ok", "finished", "finish", "processed":
@@ -37,49 +37,49 @@ func normalizeStatus(word string) string {
 	}
 }
 
-// report is a report of the server about an analysis, after validation.
+// report is a validated report of the server about an analysis.
 type report struct {
 	status    string
 	result    json.RawMessage
-	warnings  []string // codes of the corrections in the result
-	code      string   // code of a failure
+	warnings  []string // codes of the corrections that were made to the result
+	code      string   // failure code, if the analysis has failed
 	reason    string
 	retryable bool
 	percent   int
 	message   string
 }
 
-// The lengths of the longest texts of the server that are stored, in runes.
+// The largest lengths of stored texts that come from the server, in runes.
 const (
 	maxReason  = 2000
 	maxMessage = 200
 )
 
-// isResults reports whether servers send results under a name.
+// isResults reports whether name is a member in which servers send results.
 func isResults(name string) bool {
 	return name == "analysis_results" || name == "result" || name == "results"
 }
 
-// fields are the members of a report.
+// fields are the members of a report, before validation.
 type fields struct {
 	Status   json.RawMessage `json:"status"`
 	Results  json.RawMessage `json:"analysis_results"`
 	Result   json.RawMessage `json:"result"`
 	Plural   json.RawMessage `json:"results"`
-	Data     json.RawMessage `json:"data"` // results, in a callback that has no others
+	Data     json.RawMessage `json:"data"` // used as results if a callback has none of the above
 	Progress json.RawMessage `json:"progress"`
 	Error    json.RawMessage `json:"error"`
 	Message  json.RawMessage `json:"message"`
 	Detail   json.RawMessage `json:"detail"`
 	Reason   json.RawMessage `json:"reason"`
-	Success  json.RawMessage `json:"success"` // false means failed, in a report without a status
+	Success  json.RawMessage `json:"success"` // without a status and results, false means failed
 	failureFields
 
 	nonFinite bool // NaN or infinities were replaced by null
 }
 
-// parseFields parses a JSON object of a server. It accepts a byte order mark before the object, and
-// numbers that are not finite.
+// parseFields parses the JSON object that a server sent. Unlike json.Unmarshal it accepts a byte
+// order mark before the object, and NaN and infinities.
 func parseFields(body []byte) (fields, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	var f fields
@@ -104,13 +104,14 @@ func parseFields(body []byte) (fields, error) {
 	return f, nil
 }
 
-// status returns the status of the report. Without a status, results mean completed; without results,
-// an error or "success": false means failed. It returns false if the status is unknown.
+// status returns the status of the report, or false if the status is unknown. A report without a
+// status is failed if it has no results, but an error or "success": false. Otherwise it is
+// completed.
 func (f fields) status() (string, bool) {
 	var word string
 	switch {
 	case present(f.Status):
-		_ = json.Unmarshal(f.Status, &word) // a status that is not a string is unknown
+		_ = json.Unmarshal(f.Status, &word) // a status that is not a string leaves word empty, which is unknown
 		word = normalizeStatus(word)
 		return word, word != ""
 	case !present(f.Results) && (present(f.Error) || string(f.Success) == "false"):
@@ -120,8 +121,8 @@ func (f fields) status() (string, bool) {
 	}
 }
 
-// completed makes the report of a completed analysis. If the server reports a completed analysis
-// without a result, the result is an empty object.
+// completed makes the report of a completed analysis. If the server sent no result, the result is
+// an empty object, with a warning.
 func (f fields) completed() report {
 	r := report{status: statusCompleted, result: f.Results}
 	if !present(f.Results) {
@@ -133,7 +134,7 @@ func (f fields) completed() report {
 	return r
 }
 
-// failed makes the report of a failure.
+// failed makes the report of a failed analysis.
 func (f fields) failed() report {
 	r := report{status: statusFailed, reason: parseReason(f.Error, f.Message, f.Detail, f.Reason)}
 	r.code, r.retryable = f.parse(event.CodeAnalysisFailed)
@@ -184,9 +185,9 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 	return int(percent), true
 }
 
-// parseStatus parses an answer of the status URL. It returns false if the answer has no usable
-// status. A completed analysis without results is not usable: its callback may still deliver the
-// results.
+// parseStatus parses the body of an answer of the status URL. It returns false if the body has no
+// usable status. The status completed without results is not usable either, because the callback
+// may still deliver the results.
 func parseStatus(answer []byte) (report, bool) {
 	f, err := parseFields(answer)
 	if err != nil || !present(f.Status) {
@@ -204,15 +205,15 @@ func parseStatus(answer []byte) (report, bool) {
 	}
 }
 
-// outcome parses the outcome in the answer to a request. Servers that finish the analysis before
-// they answer send the outcome there. outcome returns nil if the answer only accepts the request:
+// outcome parses the answer to a request. A server that finishes the analysis before it answers
+// sends the outcome in the answer. outcome returns nil if the answer only accepts the request:
 //
-//   - Results that are a text or a number are not an outcome, and neither is the status "ok" alone.
-//     Servers accept requests with both.
-//   - An error without a status is a failure only if the answer has no id of the server: without an
-//     id, the server has not begun an analysis.
+//   - Results that are a string or a number are not an outcome, and neither is the status "ok"
+//     alone, since servers accept requests with both.
+//   - An error without a status is a failure only if the answer contains no id of the analysis:
+//     without an id, the server has not begun an analysis.
 //
-// It returns an error if the answer may be the outcome and cannot be read.
+// outcome returns an error if the answer may be the outcome and cannot be parsed.
 func (a Acceptance) outcome() (*report, error) {
 	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
 		return nil, a.Unread
@@ -233,8 +234,8 @@ func (a Acceptance) outcome() (*report, error) {
 	return &r, nil
 }
 
-// saysError reports whether the report contains an error, or "success": false. Servers also send an
-// empty error, or false, if nothing is wrong.
+// saysError reports whether the report contains an error, or "success": false. An empty or false
+// error does not count, since servers also send it when nothing is wrong.
 func (f fields) saysError() bool {
 	switch string(f.Error) {
 	case "", "null", "false", "0", `""`, "{}", "[]":
@@ -244,12 +245,12 @@ func (f fields) saysError() bool {
 	}
 }
 
-// structured reports whether JSON is an object or an array.
+// structured reports whether raw is a JSON object or array.
 func structured(raw json.RawMessage) bool {
 	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
 }
 
-// present reports whether a field exists and is not null.
+// present reports whether the report has a member and the member is not null.
 func present(field json.RawMessage) bool {
 	return len(field) > 0 && !bytes.Equal(field, []byte("null"))
 }
@@ -261,8 +262,8 @@ func invalidField(pointer, detail string) error {
 	}
 }
 
-// parseReason returns the first member that contains the reason why an analysis failed. The member
-// should be a string but may be any JSON. A boolean contains no reason.
+// parseReason returns the text of the first member that states why an analysis failed. A member
+// that is not a string is returned as JSON. Empty members and booleans are skipped.
 func parseReason(members ...json.RawMessage) string {
 	for _, raw := range members {
 		var text string

@@ -45,7 +45,7 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
-// sanitized reports whether a text is safe to show.
+// sanitized reports whether s is valid output of Sanitize with at most the given number of runes.
 func sanitized(s string, runes int) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= runes && !strings.ContainsAny(s, "\x00\x1b\x7f\r") && !urlQuery.MatchString(s)
 }

@@ -7,20 +7,21 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// This file has the rules. Each is a pure function from a job's log to a decision: what to send,
-// which event to append, how to answer. The other files do the I/O.
+// This file has the rules of the package. Each rule is a pure function from a job's log to a
+// decision: which request to send, which event to append, how to answer a callback. The other files
+// do the I/O.
 
 // attempt is an attempt to send to the analysis server.
 type attempt struct {
 	number  int
-	retry   int           // attempt number of the newest retry of the job; 0 without a retry
-	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: never
+	retry   int           // number of the attempt that the newest retry of the job requested; 0 without a retry
+	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: it is not sent again
 	free    bool          // the attempt needs no slot
 	key     string        // key under which the result is cached; empty if it is not cached
 }
 
-// newest has, for each type of event, the attempt number of the newest such event of a log; 0 if
-// the log has none.
+// newest has the attempt number of the newest event of each of these types; 0 if the log has no
+// such event.
 type newest struct {
 	attempted, dispatched, lapsed, retried int
 }
@@ -33,14 +34,15 @@ func newestOf(log event.Log) newest {
 	return newest{attempted.Attempt, dispatched.Attempt, lapsed.Attempt, retried.Attempt}
 }
 
-// active reports whether a job exists and has no terminal event. An active job keeps its slot,
-// whatever happens to its attempts.
+// active reports whether a job exists and has not ended. A job that has a slot keeps it while the
+// job is active, unless releaseSlot frees it.
 func active(log event.Log) bool {
 	_, ended := log.Terminal()
 	return len(log) > 0 && !ended
 }
 
-// abandoned reports whether a job was canceled or erased: nobody waits for its analysis.
+// abandoned reports whether a job was canceled or erased, so that its analysis is not needed any
+// more.
 func abandoned(log event.Log) bool {
 	ended, _ := log.Terminal()
 	_, canceled := ended.(event.Canceled)
@@ -57,8 +59,9 @@ func recordingOf(log event.Log) (event.Stored, error) {
 }
 
 // beginAttempt decides whether an attempt is sent to the analysis server. It also returns the event
-// to append first: attempted, or nil if the log has attempted already, since a crash or an
-// unavailable server interrupted the attempt. The attempt is not sent if
+// to append before the request, which is attempted. The event is nil if the log has attempted
+// already, because a crash or an unavailable server interrupted the attempt. The attempt is not
+// sent if
 //
 //  1. the job has ended or its log has expired,
 //  2. the job was retried after the attempt was decided on,
@@ -75,16 +78,17 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 	return true, e
 }
 
-// waits reports whether an attempt in the queue is still to be sent. An attempt in the queue has
-// begun: the log has its number, so an attempt of a later retry has a greater one.
+// waits reports whether the attempt of a queue entry must still be sent. Its attempted event was
+// appended before it was added to the queue. Therefore a retry since then has requested a newer
+// attempt, and the older attempt is not sent.
 func waits(log event.Log, e *Entry) bool {
 	send, _ := beginAttempt(log, e.JobID, attempt{number: e.Attempt, retry: newestOf(log).retried})
 	return send
 }
 
-// acceptAttempt returns the event to append after the server accepted an attempt, or nil if the job
-// has ended, a newer attempt has begun, or the log has the event already. A callback may arrive before
-// the server's answer to the request.
+// acceptAttempt returns the event to append after the server accepted an attempt. It returns nil if
+// the job has ended, a newer attempt has begun, or the log has the event already. The job may have
+// ended because its callback arrived before the server's answer to the request.
 func acceptAttempt(log event.Log, dispatched event.Dispatched) event.Event {
 	if !active(log) || log.Attempt() != dispatched.Attempt || newestOf(log).dispatched == dispatched.Attempt {
 		return nil
@@ -102,8 +106,8 @@ func failAttempt(log event.Log, failed event.Failed) event.Event {
 }
 
 // failJob returns the event to append after an event of a job became a dead letter, or nil if the
-// job has ended. The failure is retryable if its cause may be fixed, such as a defect of Sori.
-// Invalid input is not retryable.
+// job has ended. The failure is retryable if its cause may disappear, for example because a defect
+// of Sori is fixed. Invalid input is not retryable.
 func failJob(log event.Log, job string, f *fault.Error) event.Event {
 	if !active(log) {
 		return nil
@@ -116,13 +120,13 @@ type Disposition uint8
 
 // The dispositions.
 const (
-	Recorded     Disposition = iota // the event of the callback is appended or published
-	AlreadyEnded                    // no effect: the job already had a terminal event
-	Stale                           // the callback belongs to an old attempt: its outcome is published as discarded
+	Recorded     Disposition = iota // the callback has taken effect: its event is appended or published
+	AlreadyEnded                    // no effect, because the job has a terminal event already
+	Stale                           // no effect on the job, because there is a newer attempt: the outcome is published as discarded
 )
 
-// judgeCallback decides the effect of a callback of an attempt. Reports about an erased job are not
-// stored, not even the outcome of an old attempt.
+// judgeCallback decides the effect of a callback of the attempt with the given number. A callback
+// for an erased job has no effect: even the outcome of an old attempt is not published.
 func judgeCallback(log event.Log, number int) (Disposition, error) {
 	switch {
 	case len(log) == 0:
@@ -138,22 +142,24 @@ func judgeCallback(log event.Log, number int) (Disposition, error) {
 	}
 }
 
-// step is the next step for an attempt that was sent.
+// step is what a handler must do next about an attempt that was sent.
 type step uint8
 
 const (
-	stepNone step = iota // nothing: the job has ended or there is a newer attempt
-	stepWait             // the server has not yet answered the request: check again later
-	stepPoll             // the server has accepted the attempt: poll the status URL
+	stepNone step = iota // do nothing: the job has ended, or another handler takes care of the attempt
+	stepWait             // check again later: the server has not yet answered the request
+	stepPoll             // poll the status URL: the server has accepted the attempt
 	stepNext             // send the next attempt
 )
 
 // afterDispatched returns the next step for an attempt that the server accepted:
 //
-//  1. stepPoll if it is the newest attempt.
-//  2. stepNext if the log has the next attempt, no retry requested that attempt, and the server has not
-//     accepted it. The dispatcher may have died before it sent that attempt, so it is sent again.
-//  3. stepNone if the attempt has lapsed: HandleLapsed sends the next attempt.
+//  1. stepNone if the job has ended, or if the attempt has lapsed, which HandleLapsed handles.
+//  2. stepPoll if there is no newer attempt.
+//  3. stepNext if the log has the next attempt, no retry requested that attempt, and the server has
+//     not accepted it. The dispatcher may have died before it sent the attempt, so it is sent
+//     again.
+//  4. stepNone otherwise.
 func afterDispatched(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -168,8 +174,9 @@ func afterDispatched(log event.Log, number int) step {
 	}
 }
 
-// afterRefused returns the next step after a callback was refused that may have contained the
-// outcome of an attempt. The callback may arrive before the server's answer to the request.
+// afterRefused returns the next step after a refused callback that may have contained the outcome
+// of an attempt. It returns stepWait if the callback arrived before the server's answer to the
+// request.
 func afterRefused(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -184,9 +191,9 @@ func afterRefused(log event.Log, number int) step {
 	}
 }
 
-// afterLapsed returns the next step for an attempt that the server did not report on before its
-// deadline. If the next attempt has begun already, it was interrupted before the server accepted
-// it, and is sent again.
+// afterLapsed returns the next step for an attempt whose deadline has passed without an outcome. It
+// returns stepNext if the log has the next attempt, which was interrupted before the server
+// accepted it and is sent again. It returns stepNone if the job has ended or was retried.
 func afterLapsed(log event.Log, number int) step {
 	switch {
 	case !active(log) || newestOf(log).retried > number:
@@ -198,8 +205,8 @@ func afterLapsed(log event.Log, number int) step {
 	}
 }
 
-// nextAttempt returns the next attempt after the server has lost an attempt or has not reported on
-// it. It returns false if that attempt was the last of maxAttempts. A retry restarts the count.
+// nextAttempt returns the attempt that follows the attempt with the given number. It returns false
+// if maxAttempts attempts were made since the upload or the newest retry.
 func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 	retried := newestOf(log).retried
 	first := max(1, retried)
@@ -214,16 +221,16 @@ func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 // no attempt was made or requested for it.
 func waitsForLeader(log event.Log) bool { return active(log) && log.Attempt() == 0 }
 
-// completedBy returns the event that completed a job; false if it has not ended, has ended otherwise,
-// or is erased.
+// completedBy returns the completed event that ended a job. It returns false if the job has not
+// ended, has ended otherwise, or is erased.
 func completedBy(log event.Log) (event.Completed, bool) {
 	terminal, _ := log.Terminal()
 	completed, ok := terminal.(event.Completed)
 	return completed, ok
 }
 
-// cacheKey returns the key under which the result of an attempt is cached; false if the attempt has
-// no key, or if its outcome would not be recorded.
+// cacheKey returns the key under which the result of an attempt is cached. It returns false if the
+// result must not be cached, because the attempt has no key or its outcome would have no effect.
 func cacheKey(log event.Log, number int) (ResultKey, bool) {
 	disposition, err := judgeCallback(log, number)
 	attempted, _ := event.Last[event.Attempted](log)
@@ -234,19 +241,19 @@ func cacheKey(log event.Log, number int) (ResultKey, bool) {
 	return ResultKey{Token: stored.TokenID, Hash: attempted.ResultKey}, true
 }
 
-// contact has the times of the last contacts with the server about a running attempt.
+// contact has the times of the last contact with the server about a running attempt.
 type contact struct {
-	heard    time.Time // time of the newest event of the job's log, or of its newest progressed event
+	heard    time.Time // time of the newest event in the job's log, or of its newest progressed event if that is later
 	progress bool      // the server has reported progress of this attempt
 	polled   time.Time // when this process last polled the status URL; zero: never
 }
 
-// silence is how long a server that reports progress may not report before it is polled.
+// silence is how long a server that reports progress may be silent before its status URL is polled.
 const silence = 5 * time.Second
 
 // pollDelay returns the time until a running attempt must be polled; 0 or less if the poll is due.
-// A server that reports progress is polled soon after it stops reporting, and then at growing
-// intervals. Any other server is polled every interval.
+// If the server has reported progress, the first poll comes shortly after the last report, and
+// further polls at growing intervals. Otherwise the polls come at the interval.
 func pollDelay(c contact, interval time.Duration, now time.Time) time.Duration {
 	quiet := interval
 	if c.progress {

@@ -252,7 +252,7 @@ func TestASilentServerIsPolledSoonerIfItHasReportedProgress(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	for polled, want := range map[time.Duration]time.Duration{ // the keys are the times of the last poll after the last contact, the values the delays until the next poll
+	for polled, want := range map[time.Duration]time.Duration{ // time from the last report to the last poll: delay until the next poll
 		-time.Second: 5 * time.Second, time.Second: 5 * time.Second, 5 * time.Second: 5 * time.Second,
 		10 * time.Second: 10 * time.Second, 20 * time.Second: 20 * time.Second, time.Minute: 30 * time.Second,
 	} {

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// urlQuery matches the query of a URL inside a text.
+// urlQuery matches the query of a URL that is part of a text.
 var urlQuery = regexp.MustCompile(`\?[\w.%~-]+=[^\s"'<>]*`)
 
-// maxSanitized is the number of bytes of a text that Sanitize reads. A callback may have a text of
-// 16 MB: to sanitize all of it would take seconds, and the callback is recorded only afterwards.
+// maxSanitized is how many bytes of a text Sanitize reads. A text in a callback may have 16 MB.
+// Sanitizing all of it would delay the recording of the callback by seconds.
 const maxSanitized = 64 << 10
 
 // Sanitize makes a text of the server safe to log, store and show. The result has at most maxRunes

@@ -21,7 +21,7 @@ func TestASanitizedTextShowsNoSecretAndIsNotTooLong(t *testing.T) {
 		strings.Repeat("가", 51):                                      strings.Repeat("가", 49) + "…",
 		strings.Repeat("x", 15) + "?sig=" + strings.Repeat("f", 99):  strings.Repeat("x", 15) + "?…",
 		strings.Repeat("소", 4<<20):                                   strings.Repeat("소", 49) + "…",
-		strings.Repeat("\x00", maxSanitized) + "late":                "…", // only the beginning is read
+		strings.Repeat("\x00", maxSanitized) + "late":                "…", // the end, after maxSanitized bytes, is not read
 	} {
 		if got := Sanitize(text, 50); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)

@@ -11,24 +11,25 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Of jobs with the same key that are not analysed yet, one is the leader: it is analysed. The others
-// follow it: they hold no handler, no slot and no place in the queue. When the leader is completed,
-// its followers are completed with its result. When it ends in any other way, the oldest follower is
-// promoted: it is the next leader.
+// Several jobs may have the same result key while none of them is analysed yet. One of these jobs
+// is the leader, and is analysed. The others are its followers: they occupy no handler, no slot and
+// no place in the queue. When the leader is completed, its followers are completed with its result.
+// When the leader ends in any other way, its oldest follower is promoted to the next leader.
 //
-// The rules, which hold wherever a process dies and however often events are delivered:
+// The following rules hold wherever a process dies and however often an event is delivered:
 //
-//  1. A job becomes the first leader of a key only while the key has none, and it is promoted only in
-//     place of the leader that ended (Sharing.Lead compares and sets). So a key has one leader.
+//  1. A job becomes the first leader of a key only if the key has no leader. A follower is promoted
+//     only in place of the leader that ended. Sharing.Lead is a compare-and-set, so a key has one
+//     leader.
 //  2. A leader entry is removed only after its followers are settled, or after the next leader has
-//     its own. The durable consumers of the terminal events settle them; they find the entry by the
-//     job.
-//  3. A job that has begun to follow reads its leader again. If the leader has ended, the job settles
-//     the followers itself. So no follower that registered too late is left behind.
-//  4. A promoted job is sent by the consumer of granted. Every replica that finds the job promoted
-//     publishes granted again until the attempt has begun; the id of the event makes the repetition
-//     harmless.
-//  5. RunSharing checks all entries from time to time, for cases that the rules above have missed.
+//     an entry. The durable consumers of the terminal events settle the followers; they find the
+//     leader entry by the job that ended.
+//  3. A job that has registered as a follower reads its leader again. If the leader has ended, the
+//     job settles the followers, including itself. So no follower registers too late.
+//  4. The consumer of granted sends the attempt of a promoted job. Every replica that finds a
+//     promoted job publishes granted again until the attempt has begun; the event's id makes this
+//     idempotent.
+//  5. RunSharing checks all entries from time to time, for cases that rules 1 to 4 do not cover.
 
 // Member is a job that shares an analysis with others.
 type Member struct {
@@ -36,16 +37,16 @@ type Member struct {
 	Job      string
 	Promoted bool      // the job was a follower before it became the leader
 	Trace    string    // traceparent of the event that caused the analysis; Lead and Follow set it if it is empty
-	Seq      uint64    // sequence in the stream: an older follower has a smaller Seq
+	Seq      uint64    // stream sequence: an older follower has a smaller one
 	Since    time.Time // when the entry was stored
 }
 
-// Sharing stores the jobs that share an analysis, for all replicas. Methods that search for a job
-// return nil if there is none.
+// Sharing stores the jobs that share an analysis, for all replicas. Its methods that return a
+// *Member return nil if there is none.
 type Sharing interface {
 	// Leader returns the newest leader of a key.
 	Leader(ctx context.Context, key string) (*Member, error)
-	// LedBy returns the leader entry of a job.
+	// LedBy returns the leader entry of a job, if the job is a leader.
 	LedBy(ctx context.Context, job string) (*Member, error)
 	// NextLeader returns the oldest leader of any key whose sequence is at least the parameter
 	// from.
@@ -53,10 +54,11 @@ type Sharing interface {
 	// NextFollower returns the oldest follower of a key, or of all keys if key is empty, whose
 	// sequence is at least the parameter from.
 	NextFollower(ctx context.Context, key string, from uint64) (*Member, error)
-	// Lead makes a job the leader of its key if the sequence of the newest leader is equal to the
-	// parameter after, or, if after is 0, if the key has no leader. Otherwise it returns nil.
+	// Lead makes a job the leader of its key, in place of the leader whose sequence is the
+	// parameter after. If after is 0, the key must have no leader. Lead returns nil if the key has
+	// another leader.
 	Lead(ctx context.Context, m Member, after uint64) (*Member, error)
-	// Follow adds a follower, or does nothing if it is one already.
+	// Follow adds a follower. It does nothing if the job is a follower already.
 	Follow(ctx context.Context, m Member) error
 	// Remove removes an entry, or does nothing if it is removed already.
 	Remove(ctx context.Context, m *Member) error
@@ -65,18 +67,18 @@ type Sharing interface {
 	RemoveFollowers(ctx context.Context, key string, before uint64) error
 	// Continue returns a context with the trace of a job.
 	Continue(ctx context.Context, m *Member) context.Context
-	// Grant publishes that the attempt of a job that followed may be sent.
+	// Grant publishes that the attempt of a former follower may be sent.
 	Grant(ctx context.Context, m *Member) error
 }
 
-// handleShared handles stored if results are cached. It completes the job with a cached result, makes
-// it follow another one, or sends the first attempt.
+// handleShared handles stored if results are cached. It completes the job with a cached result,
+// makes the job follow a leader with the same key, or sends the first attempt.
 func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery Delivery, first attempt) error {
 	log, err := d.logOf(ctx, e, delivery)
 	if err != nil || !active(log) {
 		return err
 	}
-	if log.Attempt() > 0 { // the attempt was interrupted
+	if log.Attempt() > 0 { // attempted is in the log: a crash or an error interrupted the attempt
 		return d.makeAttempt(ctx, e, first, log)
 	}
 	received, _ := event.Last[event.Received](log)
@@ -89,16 +91,17 @@ func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery 
 	if err == nil && !alone {
 		return nil
 	}
-	if err != nil { // the job is analysed all the same, unless its own log is unavailable, too
+	if err != nil { // analyse the job without sharing
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("analysis not shared")
 	}
 	d.Counts.Miss()
 	return d.makeAttempt(ctx, e, first, log)
 }
 
-// logOf returns the log of a job whose recording is stored. If stored is delivered for the first time,
-// it is taken for the end of the log: if more has been appended, the next append is a conflict, and the
-// log is read then. The log is also read if received is missing or cannot be decoded.
+// logOf returns the log of a job whose recording is stored. At the first delivery of stored it
+// assumes that stored is the newest event, and reads only received: if the log has further events,
+// the next append is a conflict, after which the log is read. logOf reads the whole log at a
+// redelivery, or if received is missing or cannot be decoded.
 func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Delivery) (event.Log, error) {
 	if delivery.First {
 		received, at, err := d.Jobs.Received(ctx, e.JobID)
@@ -112,11 +115,12 @@ func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Deliver
 	return d.Jobs.Read(ctx, e.JobID)
 }
 
-// maxRounds limits how often share searches for a leader. Further rounds follow only if a leader
-// ends at the same time.
+// maxRounds is how often share tries to find or become a leader. A further round is necessary only
+// if the leader ends during the round before.
 const maxRounds = 16
 
-// share reports whether a job must be analysed. Otherwise it is completed, or waits for a leader.
+// share reports whether a job must be analysed now. If not, the job is completed, follows a leader,
+// or was granted.
 func (d *Dispatcher) share(ctx context.Context, key ResultKey, job string, log event.Log) (alone bool, err error) {
 	self := Member{Key: key, Job: job}
 	for range maxRounds {
@@ -127,7 +131,7 @@ func (d *Dispatcher) share(ctx context.Context, key ResultKey, job string, log e
 		if err != nil {
 			return false, err
 		}
-		if leader != nil { // a previous leader may have been completed since the cache was read
+		if leader != nil { // the previous leader may have been completed since the cache was read
 			done, err := d.completeFromCache(ctx, key, job, log)
 			return !done, err
 		}
@@ -150,7 +154,7 @@ func (d *Dispatcher) share(ctx context.Context, key ResultKey, job string, log e
 	return true, nil
 }
 
-// completeFromCache completes a job if its result is cached.
+// completeFromCache completes a job if its result is cached. It returns true if the job has ended.
 func (d *Dispatcher) completeFromCache(ctx context.Context, key ResultKey, job string, log event.Log) (bool, error) {
 	cached, err := d.findCached(ctx, key)
 	if err != nil || cached == nil {
@@ -161,11 +165,11 @@ func (d *Dispatcher) completeFromCache(ctx context.Context, key ResultKey, job s
 		d.Counts.Hit()
 		zerolog.Ctx(ctx).Info().Str(logging.Source, cached.Job).Msg("completed with cached result")
 	}
-	return err == nil, err // a job that is not completed has ended otherwise
+	return err == nil, err // if the job is not completed, it has ended in another way
 }
 
-// follow makes a job follow a leader, and reports whether it waits. If the leader has ended, the job
-// must search for a leader again.
+// follow makes a job follow a leader. It returns false if the leader has ended or was replaced:
+// then the job must search for a leader again.
 func (d *Dispatcher) follow(ctx context.Context, self Member, leader *Member) (bool, error) {
 	d.publishFollowing(ctx, self.Job)
 	if err := d.Sharing.Follow(ctx, self); err != nil {
