@@ -24,7 +24,7 @@ import (
 type Entry struct {
 	JobID   string // empty if the entry cannot be read
 	Attempt int
-	Owner   string // owner of the job, as event.OwnerKey encodes it
+	Owner   string // key of the job's owner (event.OwnerKey)
 	Trace   string // traceparent of the event that caused the attempt; Add sets it if it is empty
 	Seq     uint64 // stream sequence: an older entry has a smaller one
 }
@@ -41,7 +41,7 @@ type Queue interface {
 	Add(ctx context.Context, e Entry) error
 	// State returns the state of the queue.
 	State(ctx context.Context) (QueueState, error)
-	// Owners returns the distinct owners of all entries (Entry.Owner).
+	// Owners returns the keys of the owners of all entries, each once.
 	Owners(ctx context.Context) ([]string, error)
 	// Next returns the oldest entry of an owner whose sequence is at least the parameter from; nil
 	// if there is none. The empty owner means all owners.

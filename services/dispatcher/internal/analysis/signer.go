@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Signer makes and checks callback URLs. The signature covers job, attempt and expiry. The server
-// need not support signatures: the URL that it received authenticates it, for this attempt only.
+// Signer makes and checks callback URLs. The signature covers job, attempt and expiry. The analysis
+// server need not sign anything itself: knowing the URL authenticates it, for this attempt only.
 type Signer struct {
 	base    *url.URL
 	secrets [][]byte
@@ -20,12 +20,13 @@ type Signer struct {
 
 // SignerOptions has the settings of the operator.
 type SignerOptions struct {
-	Secrets []string      // the first secret signs; signatures by all secrets are valid, so that secrets can be rotated
-	Valid   time.Duration // how long a URL is valid
+	Secrets []string      // the first secret signs; a signature with any of the secrets is valid, so that secrets can be rotated
+	Valid   time.Duration // time from signing a URL to its expiry
 	Now     func() time.Time
 }
 
-// NewSigner makes a Signer of callbacks to base. It signs with HMAC-SHA256 (RFC 2104).
+// NewSigner makes a Signer of callback URLs that begin with base. It signs with HMAC-SHA256 (RFC
+// 2104).
 func NewSigner(base *url.URL, o SignerOptions) *Signer {
 	s := &Signer{base: base, valid: o.Valid, now: o.Now}
 	for _, secret := range o.Secrets {
@@ -55,9 +56,10 @@ func (s *Signer) URL(job string, attempt int) string {
 	return u.String()
 }
 
-// Valid reports in constant time whether sig is a signature of a job, an attempt and an expiry that
-// has not passed. An empty expiry, of a URL from before URLs expired, never passes. Valid compares
-// the encoded signatures, since base64 has several encodings of the same bytes.
+// Valid reports in constant time whether sig is a valid signature of a job, an attempt and an
+// expiry, and the expiry is in the future. expires is empty for a URL that was made before URLs had
+// an expiry: such a URL does not expire. Valid compares the encoded signatures, since base64 has
+// several encodings of the same bytes.
 func (s *Signer) Valid(job string, attempt int, expires, sig string) bool {
 	text, valid := signed(job, attempt, expires), false
 	for _, secret := range s.secrets {
@@ -68,7 +70,7 @@ func (s *Signer) Valid(job string, attempt int, expires, sig string) bool {
 	return valid && !s.expired(expires)
 }
 
-// expired reports whether a signed expiry is over.
+// expired reports whether an expiry from a URL is not in the future. An empty expiry never expires.
 func (s *Signer) expired(expires string) bool {
 	if expires == "" {
 		return false
@@ -77,8 +79,8 @@ func (s *Signer) expired(expires string) bool {
 	return err != nil || !s.now().Before(time.Unix(seconds, 0))
 }
 
-// signed returns the text that is signed. URLs without an expiry are those of requests that were sent
-// before URLs had one. They are valid while their job has a log.
+// signed returns the text that is signed. It is different for an empty expiry: such URLs were sent
+// before URLs had an expiry, and are valid while their job has a log.
 func signed(job string, attempt int, expires string) string {
 	text := job + "\n" + strconv.Itoa(attempt)
 	if expires == "" {

@@ -35,7 +35,7 @@ func TestASignatureSurvivesReencodingOfItsURL(t *testing.T) {
 		t.Error("two URLs for one attempt")
 	}
 	q := query(t, link)
-	for range 3 { // frameworks decode and encode URLs that they forward
+	for range 3 { // an HTTP framework may decode and encode the query again
 		q = query(t, "https://sori.example/hook?"+q.Encode())
 	}
 	if q.Get("job_id") != job || q.Get("attempt") != "3" || q.Get("tenant") != "a b" || !s.Valid(job, 3, q.Get("exp"), q.Get("sig")) {
@@ -88,7 +88,7 @@ func TestASignatureExpires(t *testing.T) {
 	}
 }
 
-// Requests that were sent before URLs had an expiry are answered at their URLs.
+// An analysis that was requested before URLs had an expiry must still be able to call back.
 func TestAURLFromBeforeURLsExpiredStaysValid(t *testing.T) {
 	t.Parallel()
 	s := signer(t, "https://sori.example/hook", "secret")

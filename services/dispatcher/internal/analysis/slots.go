@@ -10,30 +10,32 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as of the
-// time when it was read.
+// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as it was
+// when it was read.
 type Slot struct {
 	Index    int
-	Job      string // the job that got the slot last; empty if there is none, or if the job released the slot
-	Entry    uint64 // the sequence in the queue of the attempt that got the slot; 0 if it did not wait
+	Job      string // job that got the slot last; "" if there is none, or if its slot was released
+	Entry    uint64 // stream sequence of the queue entry that got the slot; 0 if the attempt was not queued
 	Revision uint64
 }
 
 // Slots stores the slots for all replicas.
 //
-// A slot is free if its job has ended or has released it. A process that needs a slot reads the
-// logs of the jobs in the slots. Therefore slots need not expire, and a process that dies leaks no
-// slot.
+// A slot is free if the job in it has ended, or if the slot was released. A process that needs a
+// slot reads the logs of the jobs in the slots. Therefore slots need no expiry, and a process that
+// dies leaks no slot.
 type Slots interface {
 	// Read returns all slots.
 	Read(ctx context.Context) ([]Slot, error)
-	// Write stores a slot. It returns false if the slot was written since it was read.
+	// Write stores a slot. It returns false if another process has written the slot since it was
+	// read.
 	Write(ctx context.Context, s Slot) (bool, error)
 }
 
-// takeSlot reports whether a job has a slot, so that its attempt may be sent. It takes a free slot
-// unless attempts wait for one. Otherwise the attempt is in the queue when takeSlot returns, and
-// the event that caused the attempt need not be delivered again.
+// takeSlot reports whether a job has a slot, so that its attempt may be sent. A job without a slot
+// gets a free one only if the queue is empty. Otherwise takeSlot adds the attempt to the queue and
+// returns false: granted will cause the attempt, so the event being handled need not be
+// redelivered.
 func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log event.Log) (bool, error) {
 	if d.Slots == nil || a.free {
 		return true, nil
@@ -55,7 +57,7 @@ func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log ev
 	return false, d.enqueue(ctx, job, a, log)
 }
 
-// takeFreeSlot assigns a free slot to a job that has none. It returns false if there is none.
+// takeFreeSlot assigns a free slot to a job that has none. It returns false if no slot is free.
 func (d *Dispatcher) takeFreeSlot(ctx context.Context, job string, all []Slot) (bool, error) {
 	now, err := d.readOccupancy(ctx, all)
 	if err != nil {
@@ -70,20 +72,21 @@ func (d *Dispatcher) takeFreeSlot(ctx context.Context, job string, all []Slot) (
 	return false, nil
 }
 
-// occupancy is the use of the slots at one time. Owners are keys (ownerKey).
+// occupancy describes which slots are in use. It identifies owners by their keys (ownerKey).
 type occupancy struct {
 	free    []Slot
-	jobs    map[string]Slot // the slots of jobs that have not ended
-	running map[string]int  // the number of these jobs, by owner
-	last    string          // the owner who got the last slot
+	jobs    map[string]Slot // the slots in use, by job
+	running map[string]int  // the number of slots in use, by owner
+	last    string          // owner of the job that got a slot last
 }
 
-// readOccupancy reads the logs of the jobs in the slots.
+// readOccupancy reads the logs of the jobs in the slots, and returns which slots are in use.
 func (d *Dispatcher) readOccupancy(ctx context.Context, all []Slot) (occupancy, error) {
 	now := occupancy{jobs: map[string]Slot{}, running: map[string]int{}}
 	slices.SortFunc(all, func(a, b Slot) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, slot := range all {
-		// Two replicas that grant the same attempt at the same time may take two slots.
+		// If two replicas grant the same attempt at the same time, its job may occupy two slots.
+		// The newer slot then counts as free.
 		if _, twice := now.jobs[slot.Job]; slot.Job == "" || twice {
 			now.free = append(now.free, slot)
 			continue
@@ -101,24 +104,24 @@ func (d *Dispatcher) readOccupancy(ctx context.Context, all []Slot) (occupancy, 
 	return now, nil
 }
 
-// add adds a slot that was written after all others.
+// add adds a slot to those in use. Slots are added in the order in which they were written.
 func (o *occupancy) add(slot Slot, owner string) {
 	o.jobs[slot.Job] = slot
 	o.running[owner]++
 	o.last = owner
 }
 
-// next returns the owner whose turn it is: the one with the fewest running analyses. Of several such
-// owners it is the first one after the owner who got the last slot, in a cyclic order. owners is
-// sorted and not empty.
+// next returns the owner who gets the next slot: the owner with the fewest running analyses. If
+// several owners have the fewest, it is the one that follows the owner who got the last slot, in
+// cyclic order. owners is sorted and not empty.
 func (o *occupancy) next(owners []string) string {
-	after, _ := slices.BinarySearch(owners, o.last+" ") // a blank comes before all characters of keys
+	after, _ := slices.BinarySearch(owners, o.last+" ") // a blank sorts before the digits of keys: the first owner after o.last
 	turns := slices.Concat(owners[after:], owners[:after])
 	return slices.MinFunc(turns, func(a, b string) int { return cmp.Compare(o.running[a], o.running[b]) })
 }
 
 // releaseSlot frees the slot of a job whose attempt is delayed. If the request was aborted because
-// this process stops, the job keeps its slot: the server may be working on it.
+// this process stops, the job keeps its slot, since the server may be analysing it.
 func (d *Dispatcher) releaseSlot(ctx context.Context, job string) {
 	if d.Slots == nil || ctx.Err() != nil {
 		return

@@ -13,12 +13,13 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// breaker is the circuit breaker for all requests of this process.
+// breaker is the circuit breaker for all requests of this process to the analysis server.
 //
-// It opens after a number of consecutive failures, or when the server sends Retry-After. After the
-// delay it is half-open: one request is sent as a probe, whose outcome closes the breaker or opens
-// it again. circuit counts failures and admits the probe. The delay is stored here, since
-// failsafe-go supports only a fixed delay, and each Retry-After has its own.
+// The breaker opens after a number of consecutive failures, or when the server sends Retry-After.
+// After the delay it is half-open: one request is sent as a probe, whose outcome closes the breaker
+// or opens it again. The field circuit counts failures and admits the probe. The delay is not part
+// of circuit, because failsafe-go supports only a fixed delay and each Retry-After may be
+// different.
 type breaker struct {
 	delay time.Duration // how long the breaker stays open if the server sends no Retry-After
 	log   zerolog.Logger
@@ -35,17 +36,17 @@ func newBreaker(failures int, delay time.Duration, log zerolog.Logger) *breaker 
 
 const (
 	maxDelay   = time.Hour       // longest delay that a server can request
-	probeDelay = time.Second     // delay of requests that arrive during the probe
-	maxJitter  = 5 * time.Second // the largest difference between the delays of jobs
+	probeDelay = time.Second     // delay of other requests while the probe is being sent
+	maxJitter  = 5 * time.Second // largest random addition to a delay
 )
 
-// outcome is the state of the server, as one request has shown it.
+// outcome is what one request has shown about the state of the server.
 type outcome uint8
 
 const (
-	aborted  outcome = iota // unknown: this process aborted the request
-	answered                // the server is available, whatever it answered
-	failed                  // the server is unavailable
+	aborted  outcome = iota // nothing: this process aborted the request
+	answered                // available: the server accepted or rejected the request
+	failed                  // unavailable
 )
 
 func outcomeOf(ctx context.Context, err error) outcome {
@@ -59,7 +60,8 @@ func outcomeOf(ctx context.Context, err error) outcome {
 	}
 }
 
-// throughBreaker calls request unless the breaker is open, and records the outcome.
+// throughBreaker calls request and records the outcome. While the breaker is open, it returns an
+// error without calling request.
 func throughBreaker[T any](ctx context.Context, b *breaker, request func() (T, error)) (answer T, err error) {
 	state, wait := b.admit()
 	if wait > 0 {
@@ -68,15 +70,15 @@ func throughBreaker[T any](ctx context.Context, b *breaker, request func() (T, e
 			Detail: "The analysis server is busy or away, and is not asked for a while.",
 		}
 	}
-	result := aborted // also after a panic
+	result := aborted // stays aborted if request panics
 	defer func() { err = b.record(state, result, err) }()
 	answer, err = request()
 	result = outcomeOf(ctx, err)
 	return answer, err
 }
 
-// admit admits a request and returns the state of the breaker at that time. If it does not admit
-// the request, it returns the time to wait.
+// admit reports whether a request may be sent: a wait of 0 means that it may. A larger wait is the
+// time until the request may be tried again. admit also returns the state of the breaker.
 func (b *breaker) admit() (circuitbreaker.State, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,9 +88,9 @@ func (b *breaker) admit() (circuitbreaker.State, time.Duration) {
 	return b.circuit.State(), 0
 }
 
-// record records the outcome of a request that was admitted in the state admitted. It returns the
-// error of the request, with the delay of its job if the breaker is not closed. If the state has
-// changed since, the outcome is ignored.
+// record records the outcome of a request. admitted is the state of the breaker when the request
+// was admitted: if the state has changed since, circuit does not count the outcome. If the request
+// failed and the breaker is not closed, the returned error has the delay of the job as RetryAfter.
 func (b *breaker) record(admitted circuitbreaker.State, result outcome, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,7 +103,7 @@ func (b *breaker) record(admitted circuitbreaker.State, result outcome, err erro
 			b.circuit.RecordFailure()
 		case aborted:
 			if before == circuitbreaker.HalfOpenState {
-				b.circuit.Open() // without a delay: the next request is the probe
+				b.circuit.Open() // the delay is 0, so the next request is the probe
 			}
 		}
 	}
@@ -114,8 +116,9 @@ func (b *breaker) record(admitted circuitbreaker.State, result outcome, err erro
 	return err
 }
 
-// openAfter opens the breaker after a failure, or extends the time for which it is open, if
-// necessary. It returns the failure, with the delay of its job if the breaker is not closed.
+// openAfter opens the breaker after a failure if necessary, or extends the time for which it is
+// open. It returns the failure. If the breaker is not closed, the failure has the delay of its job
+// as RetryAfter.
 func (b *breaker) openAfter(before circuitbreaker.State, f *fault.Error) error {
 	delay := min(f.RetryAfter, maxDelay)
 	if delay > 0 {
@@ -139,8 +142,8 @@ func (b *breaker) openAfter(before circuitbreaker.State, f *fault.Error) error {
 	return &delayed
 }
 
-// retryAfter returns how long a new request must wait. The time has a jitter, so that not all jobs
-// are sent again at once.
+// retryAfter returns how long a job that is not admitted must wait. It adds a jitter, so that not
+// all jobs are sent again at once.
 func (b *breaker) retryAfter() time.Duration {
 	delay := time.Until(b.openUntil)
 	if delay <= 0 {
@@ -149,8 +152,8 @@ func (b *breaker) retryAfter() time.Duration {
 	return delay + rand.N(min(delay/10, maxJitter)+1)
 }
 
-// paused returns how long the breaker admits no request, or 0 if it admits the next one. While a
-// probe is sent, the time is not known, and paused returns at least probeDelay.
+// paused returns for how long the breaker admits no requests; 0 if it admits the next one. While a
+// probe is being sent, the end of the pause is not known, and paused returns at least probeDelay.
 func (b *breaker) paused() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -46,8 +46,8 @@ func failsFor(d time.Duration) func() (string, error) {
 	return func() (string, error) { return "", unavailable(errors.New("status 503"), d) }
 }
 
-// send makes a request. It returns whether the server received the request, and how long the job
-// must wait.
+// send calls throughBreaker. It returns whether the breaker admitted the request, and how long the
+// job must wait.
 func (e *env) send(request func() (string, error)) (reached bool, wait time.Duration) {
 	e.t.Helper()
 	id, err := throughBreaker(e.t.Context(), e.breaker, func() (string, error) {
@@ -64,10 +64,11 @@ func (e *env) send(request func() (string, error)) (reached bool, wait time.Dura
 	return reached, f.RetryAfter
 }
 
-// sleep waits, by the clock of synctest.
+// sleep waits for a duration of the fake clock of synctest.
 func sleep(d time.Duration) { <-time.After(d) }
 
-// isOpen checks that no request is sent, and that the time to wait is about the given one.
+// isOpen checks that the breaker does not admit a request, and that the time to wait is the given
+// one plus a jitter.
 func (e *env) isOpen(about time.Duration) {
 	e.t.Helper()
 	reached, wait := e.send(accepts)
@@ -76,7 +77,7 @@ func (e *env) isOpen(about time.Duration) {
 	}
 }
 
-// admits checks that a request is sent.
+// admits checks that the breaker admits a request.
 func (e *env) admits(request func() (string, error)) {
 	e.t.Helper()
 	if reached, wait := e.send(request); !reached {
@@ -104,7 +105,7 @@ func TestItOpensAfterFailuresInARowAndAProbeClosesIt(t *testing.T) {
 		e.admits(fails) // the probe
 		e.isOpen(delay)
 		sleep(delay)
-		e.admits(refuses) // a refusal is an answer
+		e.admits(refuses) // a rejection shows that the server is available
 		for range 2 {
 			e.admits(fails)
 		}
@@ -138,18 +139,18 @@ func TestARetryAfterOpensItAtOnceAndTheLongestCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t)
-		e.admits(failsFor(time.Millisecond)) // shorter than the delay
+		e.admits(failsFor(time.Millisecond)) // a Retry-After that is shorter than the default delay
 		e.isOpen(time.Millisecond)
 		sleep(time.Millisecond)
 		e.admits(accepts)
-		e.admits(func() (string, error) { // two requests that began before either of them was answered
+		e.admits(func() (string, error) { // two concurrent requests, both sent while the breaker is closed
 			e.admits(failsFor(time.Minute))
 			e.isOpen(time.Minute)
 			return failsFor(2 * time.Minute)()
 		})
 		e.isOpen(2 * time.Minute)
 		sleep(2 * time.Minute)
-		e.admits(func() (string, error) { // the newer Retry-After, of the probe, applies
+		e.admits(func() (string, error) { // the Retry-After of the probe replaces the older one
 			sleep(30 * time.Second)
 			return failsFor(3 * time.Second)()
 		})
@@ -165,7 +166,7 @@ func TestARequestFromAnEarlierStateChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t)
 		for name, late := range map[string]func() (string, error){"a failure": fails, "an acceptance": accepts} {
-			e.admits(func() (string, error) { // is not answered before the probe is under way
+			e.admits(func() (string, error) { // a request whose answer arrives after the breaker has opened twice
 				e.admits(failsFor(time.Second))
 				sleep(time.Second)
 				e.admits(func() (string, error) {
@@ -221,7 +222,7 @@ func TestThereIsNeverMoreThanOneProbe(t *testing.T) {
 		e := newEnv(t)
 		var sent, probes, most atomic.Int64
 		var wg sync.WaitGroup
-		end := time.Now().Add(10 * time.Minute) // when the server is available again
+		end := time.Now().Add(10 * time.Minute) // from this time on the server accepts requests
 		for i := range 200 {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			wg.Go(func() {
@@ -245,8 +246,8 @@ func TestThereIsNeverMoreThanOneProbe(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// All requests are sent before the first failures are known, then one probe for each delay,
-		// then all again.
+		// The number of requests: 200 before the first failures are known, about 60 probes in ten
+		// minutes, 200 after the server is available, and a few more.
 		if most.Load() > 1 || sent.Load() > 200+60+200+5 || time.Since(end) > 2*delay {
 			t.Errorf("sent %d requests, %d probes at once, done after %v", sent.Load(), most.Load(), time.Since(end))
 		}

@@ -1,7 +1,7 @@
 // Package analyzerclient is the HTTP client of the analysis server.
 //
-// Requests pass through a circuit breaker, which is shared by all jobs of the process. Polls of the
-// status URL do not.
+// Analysis requests pass through a circuit breaker, which all jobs of the process share. Polls of
+// the status URL and cancellations do not pass through the breaker.
 package analyzerclient
 
 import (
@@ -56,7 +56,7 @@ type Client struct {
 	presigned      bool          // requests contain presigned URLs
 	breaker        *breaker
 	status         StatusURL
-	maxAnswerBytes int64 // limit of the status URL's answer, and of an acceptance, which may contain the results
+	maxAnswerBytes int64 // largest body of an acceptance or of an answer of the status URL
 }
 
 // Options has the settings of the operator.
@@ -70,7 +70,7 @@ type Options struct {
 	BreakerDelay    time.Duration // how long the breaker stays open if the server sends no Retry-After
 	Presigned       bool          // requests contain presigned URLs
 	Status          StatusURL
-	MaxStatusBytes  int64 // largest response of the status URL, in bytes
+	MaxStatusBytes  int64 // largest body of an acceptance or of an answer of the status URL, in bytes
 	Log             zerolog.Logger
 }
 
@@ -86,8 +86,9 @@ func New(o Options) *Client {
 	}
 }
 
-// followSameMethod follows a redirect only if it repeats the method: of a POST only 307 and 308. Any
-// other redirect of a POST becomes a GET without the body, whose 200 would not mean acceptance.
+// followSameMethod follows a redirect only if the method stays the same, at most five times. For a
+// POST, only the statuses 307 and 308 keep the method. After any other redirect a POST would become
+// a GET without the body, and a 200 for that GET would not mean acceptance.
 func followSameMethod(next *http.Request, via []*http.Request) error {
 	if next.Method != via[0].Method || len(via) > 5 {
 		return http.ErrUseLastResponse
@@ -102,8 +103,8 @@ func (c *Client) BreakerOpen() float64 { return c.breaker.gauge() }
 // Paused implements analysis.Analyzer.
 func (c *Client) Paused() time.Duration { return c.breaker.paused() }
 
-// Submit implements analysis.Analyzer. While the circuit breaker is open, nothing is sent, and the
-// error's RetryAfter is the time to wait.
+// Submit implements analysis.Analyzer. While the circuit breaker is open, Submit sends nothing and
+// returns an error with RetryAfter.
 func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
 	body, contentType, err := c.encode(r)
 	if err != nil {
@@ -128,7 +129,7 @@ func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Accep
 }
 
 func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
-	var written atomic.Bool // the whole request is written, so the server may have accepted it
+	var written atomic.Bool // if the whole request was written, the server may have accepted it
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
 	}))
@@ -142,14 +143,15 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		answer, err := c.read(resp) // the status means acceptance, whatever the body is
+		answer, err := c.read(resp) // the request is accepted even if the body cannot be read
 		return analysis.Acceptance{ServerID: parseServerID(answer), Answer: answer, Unread: err}, nil
 	}
 	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
 }
 
-// read reads an answer as JSON, up to the limit.
+// read reads the body of a response as analysis.Body.JSON returns it. It fails if the body is
+// larger than maxAnswerBytes.
 func (c *Client) read(resp *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
 	if err != nil {
@@ -163,7 +165,7 @@ func (c *Client) read(resp *http.Response) ([]byte, error) {
 	}.JSON()
 }
 
-// withoutURL removes the URL that net/http adds to errors, since it may contain credentials.
+// withoutURL removes the URL from an error of net/http, since the URL may contain credentials.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -194,11 +196,11 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 	return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 }
 
-// maxServerID is the length of the longest id of the server that is stored, in runes.
+// maxServerID is the largest length of the server's id of an analysis, in runes.
 const maxServerID = 200
 
-// parseServerID returns the server's id of the analysis from the server's answer, or "" if there is
-// none. The id is a string or a number, whose digits are not changed.
+// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none.
+// The id may be a string or a number. The digits of a number are returned as the server sent them.
 func parseServerID(answer []byte) string {
 	var a struct {
 		JobID json.RawMessage `json:"job_id"`
@@ -213,7 +215,7 @@ func parseServerID(answer []byte) string {
 	case json.Unmarshal(a.JobID, &number) == nil:
 		text = number.String()
 	}
-	if text != analysis.Sanitize(text, maxServerID) { // the id could not be sent back unchanged
+	if text != analysis.Sanitize(text, maxServerID) { // sanitizing would change the id, so it could not be sent back
 		return ""
 	}
 	return text

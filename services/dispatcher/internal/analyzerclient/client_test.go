@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// client is a client of a server that the test implements. It sends one request at a time.
+// client is a client of a stub of the analysis server. It sends one request at a time.
 func client(t *testing.T, timeout time.Duration, answer http.HandlerFunc) *analyzerclient.Client {
 	t.Helper()
 	s := httptest.NewServer(answer)
@@ -66,8 +66,8 @@ func TestARequestThatIsCanceledWhileItWaitsForTheSemaphoreLeavesItFree(t *testin
 	}
 }
 
-// Frameworks redirect a path without its last slash, and some servers answer 202 while an analysis
-// is running.
+// Some frameworks redirect a path without its final slash, and some servers answer 202 while an
+// analysis is running. Both answers of the status URL must be accepted.
 func TestTheStatusURLMayRedirectAndAnswerWithAnySuccess(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
@@ -103,7 +103,7 @@ func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
 		http.StatusMovedPermanently: true, http.StatusFound: true, http.StatusSeeOther: true, http.StatusTemporaryRedirect: true, http.StatusBadRequest: false,
 	} {
 		c := client(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Location", r.URL.Path) // to itself, for ever
+			w.Header().Set("Location", r.URL.Path) // an endless redirect to the same path
 			w.WriteHeader(code)
 		})
 		_, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
@@ -117,7 +117,7 @@ func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
 func TestARequestTimeoutIsAFailureOfTheServerAndACanceledRequestIsNot(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // the server notices only then that the client has disconnected
+		_, _ = io.Copy(io.Discard, r.Body) // net/http notices a disconnected client only after the body is read
 		<-r.Context().Done()
 	}
 	slow := client(t, time.Minute, hang)

@@ -15,11 +15,11 @@ import (
 	"sori.internal/shared/problem"
 )
 
-// maxErrorBytes limits how many bytes of an error's body are read.
+// maxErrorBytes is how many bytes of the body of an error response are read.
 const maxErrorBytes = 64 << 10
 
-// responseError translates a response that is not an acceptance (RFC 9110, section 15): the server
-// is unavailable for now, or it rejects the request for good.
+// responseError returns the error for a response whose status is not 2xx. The error means either
+// that the server is unavailable for now, or that it rejects the request for good.
 func (c *Client) responseError(resp *http.Response, answer []byte, readErr error) error {
 	cause := errors.Join(fmt.Errorf("send an analysis request: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {
@@ -37,8 +37,8 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 	}
 }
 
-// unavailable returns the error of a server that is unavailable or busy. retryAfter is the time in
-// its Retry-After; 0 if it sent none.
+// unavailable returns the error for a server that is unavailable or busy. retryAfter is the time
+// from its Retry-After header; 0 if there is none.
 func unavailable(cause error, retryAfter time.Duration) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "analysis-unavailable", RetryAfter: retryAfter, Err: cause,
@@ -46,22 +46,22 @@ func unavailable(cause error, retryAfter time.Duration) error {
 	}
 }
 
-// mentionsURL matches texts that may mean that the server cannot use presigned URLs. urlStyleHint
-// is the advice for the operator in this case. Clients do not see the advice.
+// mentionsURL matches the reasons with which servers reject presigned URLs. If the reason matches,
+// urlStyleHint is added to it, as advice for the operator. Clients do not see the advice.
 var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
 
 const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
 
-// redirectHint is the advice for the operator if the server redirects a request in a way that does
-// not allow the client to repeat it. For example, a proxy may redirect http to https with status
+// redirectHint is the advice for the operator if the server answers with a redirect that the client
+// must not follow (followSameMethod). For example, a proxy may redirect http to https with status
 // 301.
 const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which it redirects.)"
 
-// maxReason is the length of the longest reason of the server that is stored, in runes.
+// maxReason is the largest length of the stored reason of a rejection, in runes.
 const maxReason = 500
 
-// textOf returns a member of the server's answer as text: a string unchanged, any other value, such
-// as a list of violations, as JSON.
+// textOf returns a member of the server's answer as text. A string stays unchanged. Any other
+// value, such as a list of violations, is encoded as JSON.
 func textOf(member any) string {
 	switch v := member.(type) {
 	case nil:
@@ -74,8 +74,8 @@ func textOf(member any) string {
 	}
 }
 
-// rejectionReason returns the reason in the server's answer, if there is one: a JSON member with a
-// usual name, or a plain text.
+// rejectionReason returns a sentence with the status of a rejection and the reason, if the server's
+// answer contains one. The reason is a JSON member with a usual name, or a text that is not JSON.
 func rejectionReason(status int, answer []byte) string {
 	text := ""
 	var fields map[string]any

@@ -18,8 +18,8 @@ import (
 )
 
 // StatusURL is the template of the URL that returns the state of an analysis. It has placeholders
-// for the analysis server's id of the analysis and for the job's id. Empty means that there is no
-// such URL.
+// for the analysis server's id of the analysis and for the job's id. The empty StatusURL means that
+// the analysis server has no status URL.
 type StatusURL string
 
 // The placeholders.
@@ -45,7 +45,7 @@ func (s *StatusURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Key returns a hash of the status URL, which identifies the URL and does not reveal it.
+// Key returns a hash of the template, as a key that does not reveal the URL.
 func (s StatusURL) Key() string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
@@ -53,7 +53,7 @@ func (s StatusURL) Key() string {
 
 // expand returns the URL for one job.
 func (s StatusURL) expand(job, serverID string) string {
-	escaped := strings.ReplaceAll(url.QueryEscape(serverID), "+", "%20") // valid in a path and in a query
+	escaped := strings.ReplaceAll(url.QueryEscape(serverID), "+", "%20") // %20 is valid in a path and in a query, + only in a query
 	return strings.NewReplacer(serverIDPlaceholder, escaped, jobIDPlaceholder, job).Replace(string(s))
 }
 
@@ -91,7 +91,7 @@ func (c *Client) Cancel(ctx context.Context, job, serverID string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBytes) // so that the connection can be reused
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBytes) // the body is read so that the connection can be reused
 	switch s := resp.StatusCode; {
 	case s >= 200 && s < 300, s == http.StatusNotFound, s == http.StatusGone,
 		s == http.StatusMethodNotAllowed, s == http.StatusNotImplemented:
@@ -103,8 +103,8 @@ func (c *Client) Cancel(ctx context.Context, job, serverID string) error {
 	}
 }
 
-// askStatusURL sends a request to the status URL of an analysis, with a timeout for the answer and
-// its body. It returns nil if there is no such URL.
+// askStatusURL sends a request to the status URL of an analysis. statusTimeout covers the response
+// and its body. The response is nil if there is no status URL for the analysis.
 func (c *Client) askStatusURL(ctx context.Context, method, job, serverID string) (*http.Response, error) {
 	if c.status == "" || serverID == "" && c.status.needsServerID() {
 		return nil, nil
@@ -127,7 +127,7 @@ func (c *Client) askStatusURL(ctx context.Context, method, job, serverID string)
 	return resp, nil
 }
 
-// cancelingBody is a body that ends the context of its request when it is closed.
+// cancelingBody is a response body whose Close also cancels the context of the request.
 type cancelingBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc

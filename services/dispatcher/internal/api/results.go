@@ -14,17 +14,18 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// ResultsPath is the path at which clients request whether the result of a recording is cached.
+// ResultsPath is the path that tells clients whether the result of a recording is cached.
 const ResultsPath = "/tokens/{token_id}/results/{sha256}"
 
 // Cached looks up cached results.
 type Cached interface {
-	// CachedJob returns the job whose result is cached for a recording; empty if there is none.
+	// CachedJob returns the job whose cached result an upload of a recording would get; "" if no
+	// result is cached.
 	CachedJob(ctx context.Context, r analysis.Recording) (string, error)
 }
 
-// RegisterResults adds the route of cached results. A request needs a principal that the gateway
-// has signed, and a header in which the gateway names the reference files of the token (package
+// RegisterResults adds the route of cached results. The gateway forwards each request with a signed
+// principal, and with a header that contains the reference files of the token (package
 // uploadrequest).
 func RegisterResults(mux *httpd.Mux, cached Cached, verifier principal.Verifier) {
 	h := results{cached: cached, verifier: verifier}
@@ -39,7 +40,7 @@ type results struct {
 // hexSum matches a SHA-256 in hexadecimal.
 var hexSum = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
 
-// head answers whether a recording that the owner has uploaded for a token has a cached result.
+// head answers 200 if the result of the owner's recording for a token is cached, and 404 otherwise.
 func (h results) head(w http.ResponseWriter, r *http.Request) error {
 	p, err := httpd.Authorize(w, r, h.verifier, principal.JobsRead)
 	if err != nil {

@@ -15,16 +15,17 @@ import (
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md). The
 // zero value verifies nothing.
 type Signatures struct {
-	keys []*standardwebhooks.Webhook // one of these keys must have signed the body
+	keys []*standardwebhooks.Webhook // a body that any of these keys has signed is valid
 }
 
 // minKey is the length of the shortest key that the specification allows, in bytes.
 const minKey = 24
 
-// errKeys does not quote the secrets.
+// errKeys is the error for malformed secrets. It must not contain the secrets.
 var errKeys = errors.New("each must be whsec_ and the base64 of at least 24 bytes")
 
-// NewSignatures parses secrets, which are separated by commas. Without any, nothing is verified.
+// NewSignatures parses a comma-separated list of secrets. With an empty list, no signature is
+// verified.
 func NewSignatures(secrets string) (Signatures, error) {
 	var s Signatures
 	for secret := range strings.SplitSeq(secrets, ",") {
@@ -41,8 +42,8 @@ func NewSignatures(secrets string) (Signatures, error) {
 	return s, nil
 }
 
-// CheckHeaders verifies what can be verified without the body: the headers must be there, and the
-// timestamp must be at most five minutes old.
+// CheckHeaders verifies the headers of a callback before the body is read: all signature headers
+// must be present, and the timestamp must not be more than five minutes old.
 func (s Signatures) CheckHeaders(h http.Header) error {
 	if err := s.verify(h, nil); err != nil && !errors.Is(err, standardwebhooks.ErrNoMatchingSignature) {
 		return analysis.SignatureInvalid(err)
@@ -50,7 +51,7 @@ func (s Signatures) CheckHeaders(h http.Header) error {
 	return nil
 }
 
-// Check verifies the signature of a callback with its body.
+// Check verifies the signature of a callback.
 func (s Signatures) Check(h http.Header, body []byte) error {
 	if err := s.verify(h, body); err != nil {
 		return analysis.SignatureInvalid(err)

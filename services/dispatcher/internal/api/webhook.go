@@ -14,14 +14,14 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// WebhookPath is the path of callbacks.
+// WebhookPath is the path to which the analysis server posts callbacks.
 const WebhookPath = "/tokens/webhook/analysis-complete"
 
 // Options has the settings of the operator.
 type Options struct {
 	MaxBody         int64           // largest body of a callback, in bytes
-	Signatures      Signatures      // signatures of the server, in addition to the signature in the URL
-	DefaultLanguage locale.Language // language of responses if Accept-Language names no language that Sori has
+	Signatures      Signatures      // verifies the server's own signature, besides the signature in the URL
+	DefaultLanguage locale.Language // language of responses if Sori supports no language in Accept-Language
 }
 
 // Routes adds the routes.
@@ -42,12 +42,12 @@ type callbackResponse struct {
 	Message  string `json:"message,omitempty"`
 }
 
-// recordTimeout limits how long recording a callback may take.
+// recordTimeout is the time limit for recording a callback.
 const recordTimeout = 20 * time.Second
 
 // Recording a callback is retried every retryInterval for retryFor. Many servers call back only
-// once and wait 10 s or more for the answer, so retryFor is less than that. It is longer than NATS
-// needs to elect a leader.
+// once and wait at least 10 s for the answer, so retryFor must be shorter. It must also be longer
+// than NATS needs to elect a leader.
 const (
 	retryFor      = 8 * time.Second
 	retryInterval = 250 * time.Millisecond
@@ -61,7 +61,7 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 		tryCtx, cancel := context.WithDeadline(ctx, deadline)
 		disposition, err := record(tryCtx)
 		if fault.Stopped(tryCtx, err) && fault.Is(err, fault.Internal) {
-			err = fault.Unreachable("message bus", err) // the deadline ended between two calls of NATS
+			err = fault.Unreachable("message bus", err) // the deadline ended between two calls of NATS, so the error has no kind
 		}
 		cancel()
 		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
@@ -74,15 +74,15 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 	}
 }
 
-// handle authenticates a callback by its URL, reads its body, and records the report.
+// handle authenticates a callback by its URL and headers, reads its body, and records the report.
 func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 	caller, err := h.core.Authenticate(r.URL.Query())
 	if err == nil {
 		err = h.options.Signatures.CheckHeaders(r.Header)
 	}
 	if err != nil {
-		// net/http would wait for the body before it sends the answer, so that the connection could be
-		// used again.
+		// Without this header net/http would read the body before it sends the answer, to reuse the
+		// connection.
 		w.Header().Set("Connection", "close")
 		return err
 	}
@@ -90,7 +90,7 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// A callback is recorded even if the server disconnects after its last byte.
+	// A callback is recorded even if the server disconnects after it has sent the body.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
 	disposition, err := recordWithRetry(ctx, func(ctx context.Context) (analysis.Disposition, error) {
@@ -106,8 +106,8 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 	return httpd.JSON(w, http.StatusOK, answer)
 }
 
-// read reads, authenticates and parses the body of a callback. A body that cannot be read is a
-// refused callback.
+// read reads the body of a callback, verifies its signature and parses it. If the body cannot be
+// read, read returns a refused callback and no error.
 func (h *webhook) read(w http.ResponseWriter, r *http.Request) (analysis.Callback, error) {
 	body, err := httpd.Body(w, r, h.options.MaxBody)
 	if err != nil {

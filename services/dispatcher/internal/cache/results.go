@@ -1,5 +1,5 @@
-// Package cache stores results of analyses, and the jobs that share an analysis, in two streams of
-// NATS. All replicas of the dispatcher use them.
+// Package cache stores results of analyses, and the jobs that share an analysis, in two NATS
+// streams that all replicas of the dispatcher use.
 package cache
 
 import (
@@ -19,12 +19,12 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Results stores each result as an entry of one or more messages: the chunks of the compressed
-// result. The first chunk begins with the manifest and is stored last, so that an entry whose
-// writer died has no manifest. A full stream discards old chunks. Therefore a reader checks that
-// all chunks exist and match the digest in the manifest.
+// Results stores each result as an entry of one or more messages. Each message has a chunk of the
+// compressed result. The first chunk begins with the manifest and is stored last, so that an entry
+// whose writer died has no manifest. A full stream discards old chunks. Therefore a reader checks
+// that all chunks exist and match the digest in the manifest.
 //
-// It is safe for concurrent use.
+// Results is safe for concurrent use.
 type Results struct {
 	bus     *bus.Bus
 	stream  *bus.Stream
@@ -32,11 +32,11 @@ type Results struct {
 	decoder *zstd.Decoder
 }
 
-// maxDecoded is the size of the largest result that is decoded, in bytes. A result is not larger than
-// MAX_WEBHOOK_BYTES.
+// maxDecoded is the memory limit for decoding a result, in bytes. Results are smaller, since
+// MAX_WEBHOOK_BYTES limits the callbacks that contain them.
 const maxDecoded = 1 << 30
 
-// NewResults makes the Results of a bus.
+// NewResults makes the Results on a bus.
 func NewResults(b *bus.Bus) (*Results, error) {
 	encoder, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -49,14 +49,16 @@ func NewResults(b *bus.Bus) (*Results, error) {
 	return &Results{bus: b, stream: b.Stream(event.Results()), encoder: encoder, decoder: decoder}, nil
 }
 
-// manifest is the first line of an entry. The rest of the entry is the compressed result.
+// manifest is the JSON object in the first line of an entry. The rest of the entry is the
+// compressed result.
 type manifest struct {
 	Chunks   int      `json:"chunks"`
 	SHA256   string   `json:"sha256"` // SHA-256 of the compressed result, in hexadecimal
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// chunkSize is the size of a chunk, in bytes. It is smaller if the server accepts no such message.
+// chunkSize is the largest size of a chunk, in bytes. Chunks are smaller if NATS limits messages to
+// less than twice this size.
 const chunkSize = 256 << 10
 
 // chunks divides an entry.
@@ -73,8 +75,7 @@ func (r *Results) chunks(result analysis.CachedResult) ([][]byte, error) {
 	return parts, nil
 }
 
-// chunkWindow is the largest number of chunks of one entry that are published and not acknowledged
-// yet.
+// chunkWindow is the largest number of chunks that are published before the oldest is acknowledged.
 const chunkWindow = 8
 
 // Put implements analysis.Results.
@@ -98,7 +99,7 @@ func (r *Results) Put(ctx context.Context, key analysis.ResultKey, result analys
 	if err == nil {
 		err = w.publish(ctx, 0, parts[0])
 	}
-	err = errors.Join(err, w.await(ctx, 0)) // a chunk that is not acknowledged could arrive after its removal
+	err = errors.Join(err, w.await(ctx, 0)) // wait, since a chunk could otherwise be stored after Undo
 	if err != nil {
 		return analysis.ResultEntry{}, errors.Join(err, r.Undo(context.WithoutCancel(ctx), w.entry))
 	}
@@ -109,10 +110,11 @@ func (r *Results) Put(ctx context.Context, key analysis.ResultKey, result analys
 type writer struct {
 	results *Results
 	entry   analysis.ResultEntry
-	window  []*bus.PubAck // acknowledgements that are outstanding
+	window  []*bus.PubAck // acknowledgements that have not been received yet
 }
 
-// publishOnly stores an entry of one chunk if its key has no entry, and reports whether it did.
+// publishOnly stores an entry of one chunk. It returns false if the cache has an entry with the
+// same key already.
 func (w *writer) publishOnly(ctx context.Context, chunk []byte) (bool, error) {
 	e := &w.entry
 	subject := event.ResultSubject(e.Key.Token, e.Key.Hash, e.Job, 0)
@@ -138,7 +140,7 @@ func (w *writer) publish(ctx context.Context, n int, chunk []byte) error {
 	return err
 }
 
-// await waits until at most n acknowledgements are outstanding.
+// await waits until at most n acknowledgements are missing.
 func (w *writer) await(ctx context.Context, n int) (err error) {
 	for len(w.window) > n {
 		ack := w.window[0]
@@ -152,8 +154,8 @@ func (w *writer) await(ctx context.Context, n int) (err error) {
 	return err
 }
 
-// Undo implements analysis.Results. It removes the messages by their sequences, since an entry of
-// another writer may have the same subjects.
+// Undo implements analysis.Results. It removes the messages of the entry by their sequences,
+// because another writer's entry for the same job has the same subjects.
 func (r *Results) Undo(ctx context.Context, e analysis.ResultEntry) error {
 	var err error
 	for _, seq := range slices.Backward(e.Seqs) {
@@ -167,8 +169,8 @@ func (r *Results) Keep(ctx context.Context, e analysis.ResultEntry) error {
 	return r.stream.Purge(ctx, event.ResultsOfKey(e.Key.Token, e.Key.Hash), slices.Min(e.Seqs))
 }
 
-// Remove implements analysis.Results. It purges only if there is something to remove: in a cluster
-// even a purge of nothing needs consensus.
+// Remove implements analysis.Results. It purges only if there are messages to remove: in a cluster
+// even a purge that removes nothing needs consensus.
 func (r *Results) Remove(ctx context.Context, job string) error {
 	filter := event.ResultsOfJob(job)
 	m, err := r.stream.LastFromLeader(ctx, filter)
@@ -178,8 +180,8 @@ func (r *Results) Remove(ctx context.Context, job string) error {
 	return r.stream.Purge(ctx, filter, 0)
 }
 
-// Find implements analysis.Results. It reads the first chunk from the leader of the stream, so that
-// every entry that is stored is found.
+// Find implements analysis.Results. It reads the first chunk from the leader of the stream, because
+// a follower may not have the newest entry yet.
 func (r *Results) Find(ctx context.Context, key analysis.ResultKey) (*analysis.CachedResult, error) {
 	last, err := r.stream.LastFromLeader(ctx, event.ResultsOfKey(key.Token, key.Hash))
 	if err != nil || last == nil {
@@ -187,7 +189,7 @@ func (r *Results) Find(ctx context.Context, key analysis.ResultKey) (*analysis.C
 	}
 	job, ok := event.ParseResultSubject(last.Subject)
 	if !ok || last.Subject != event.ResultSubject(key.Token, key.Hash, job, 0) {
-		return nil, nil // the writer of the newest entry died, or is writing it
+		return nil, nil // the writer of the newest entry died, or is still writing chunks
 	}
 	head, body, _ := bytes.Cut(last.Data, []byte("\n"))
 	var m manifest

@@ -12,23 +12,23 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Sharing stores one message for each job that shares an analysis. It is safe for concurrent use.
+// Sharing stores one message for each leader and each follower. It is safe for concurrent use.
 type Sharing struct {
 	bus    *bus.Bus
 	stream *bus.Stream
 }
 
-// NewSharing makes the Sharing of a bus.
+// NewSharing makes the Sharing on a bus.
 func NewSharing(b *bus.Bus) *Sharing { return &Sharing{bus: b, stream: b.Stream(event.Shared())} }
 
-// member is the body of a message.
+// member is the body of a message. The hash of the key and the job are in the subject.
 type member struct {
 	Token    int64  `json:"token_id"`
 	Promoted bool   `json:"promoted,omitempty"`
 	Trace    string `json:"traceparent,omitempty"`
 }
 
-// anything stands for all keys or all jobs in a filter.
+// anything is the wildcard for all keys or all jobs in a filter.
 const anything = "*"
 
 // Leader implements analysis.Sharing.
@@ -54,7 +54,7 @@ func (s *Sharing) NextFollower(ctx context.Context, key string, from uint64) (*a
 	return parse(s.stream.NextFromLeader(ctx, event.FollowerSubject(key, anything), from))
 }
 
-// parse returns the job in a message.
+// parse decodes a message. It returns nil if m is nil.
 func parse(m *bus.Message, err error) (*analysis.Member, error) {
 	if err != nil || m == nil {
 		return nil, err
@@ -89,8 +89,9 @@ func (s *Sharing) Follow(ctx context.Context, m analysis.Member) error {
 	return err
 }
 
-// publish stores a job if the sequence of the newest message that matches a filter is equal to the
-// parameter after. If another message is the newest, publish returns 0.
+// publish stores a message for a job, if after is the sequence of the newest message that matches
+// the filter; 0 means that no message matches. It returns the sequence of the stored message, or 0
+// if the condition is not met.
 func (s *Sharing) publish(ctx context.Context, subject string, m *analysis.Member, filter string, after uint64) (uint64, error) {
 	if m.Trace == "" {
 		m.Trace = trace.Parent(ctx)
@@ -113,7 +114,7 @@ func (s *Sharing) Remove(ctx context.Context, m *analysis.Member) error {
 		return nil
 	}
 	found, readErr := s.stream.Get(ctx, m.Seq)
-	if readErr == nil && found == nil { // another replica has removed it
+	if readErr == nil && found == nil { // another replica has removed the message
 		return nil
 	}
 	return err
@@ -130,7 +131,8 @@ func (s *Sharing) Continue(ctx context.Context, m *analysis.Member) context.Cont
 }
 
 // Grant implements analysis.Sharing. The id of the granted event contains the sequence of the
-// message: if another replica publishes the event, too, the stream of jobs ignores it.
+// leader's or follower's message. Therefore the stream of jobs ignores the event if another replica
+// publishes it, too.
 func (s *Sharing) Grant(ctx context.Context, m *analysis.Member) error {
 	return s.bus.Publish(s.Continue(ctx, m), event.Granted{
 		JobID: m.Job, Attempt: 1, Entry: m.Seq, ResultKey: m.Key.Hash,

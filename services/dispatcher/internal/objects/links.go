@@ -34,7 +34,7 @@ func (s *Style) UnmarshalText(text []byte) error {
 
 // Links makes URLs of objects.
 type Links struct {
-	client *minio.Client // client of the public endpoint
+	client *minio.Client // client of the public S3 endpoint, which signs URLs
 	cfg    objectstore.Config
 	style  Style
 	expiry time.Duration // validity of presigned URLs
@@ -51,7 +51,7 @@ func (l *Links) Object(ctx context.Context, bucket, key string) (string, error) 
 		return objectstore.Reference{Bucket: bucket, Key: key}.S3(), nil
 	}
 	u, err := l.client.PresignedGetObject(ctx, bucket, key, l.expiry, nil)
-	if err != nil { // signing sends no request; only a name that S3 does not allow causes an error
+	if err != nil { // signing sends no request, so only an invalid bucket or key causes an error
 		return "", fault.Wrap(fault.Invalid, "reference-invalid",
 			"A reference of the token names no possible object.", fmt.Errorf("presign %s: %w", key, err))
 	}
@@ -59,7 +59,7 @@ func (l *Links) Object(ctx context.Context, bucket, key string) (string, error) 
 }
 
 // Reference implements analysis.Links. It fails for a reference that is not allowed: the reference
-// may be older than the rules, or another program may have written it.
+// may have been stored before references were checked, or by another program.
 func (l *Links) Reference(ctx context.Context, ref string) (string, error) {
 	r, err := l.cfg.Resolve(ref)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// links needs no server: signing sends no request.
+// links makes a Links. Its client needs no S3 server, since signing sends no request.
 func links(t *testing.T, style objects.Style) *objects.Links {
 	t.Helper()
 	cfg := objectstore.Config{

@@ -19,8 +19,8 @@ func NewVersions(client *minio.Client, cfg objectstore.Config) *Versions {
 	return &Versions{client: client, cfg: cfg}
 }
 
-// Version implements analysis.Versions. The version of an object is its location and its entity tag.
-// That of a file on another host is its URL.
+// Version implements analysis.Versions. The version of an object is its location and its entity
+// tag. The version of a file on another host is its URL.
 func (v *Versions) Version(ctx context.Context, ref string) (string, error) {
 	r, err := v.cfg.Resolve(ref)
 	if err != nil || r.URL != "" {

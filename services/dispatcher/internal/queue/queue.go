@@ -1,5 +1,5 @@
-// Package queue stores the state by which the replicas of the dispatcher limit concurrent analyses:
-// the attempts that wait, in a stream, and the slots, in a key-value bucket.
+// Package queue stores the state with which the replicas of the dispatcher limit concurrent
+// analyses. The waiting attempts are in a stream, and the slots in a key-value bucket.
 package queue
 
 import (
@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Queue stores the attempts that wait for a slot. The attempts of one owner are on one subject, so
-// that the time to list the owners does not depend on the number of attempts. It is safe for
+// Queue stores the attempts that wait for a slot. All attempts of one owner have the same subject,
+// so that the time to list the owners does not depend on the number of attempts. Queue is safe for
 // concurrent use.
 type Queue struct {
 	bus    *bus.Bus
@@ -25,7 +25,7 @@ type Queue struct {
 // New makes the queue.
 func New(b *bus.Bus) *Queue { return &Queue{bus: b, stream: b.Stream(event.Queue())} }
 
-// entry is the body of a message of the stream.
+// entry is the body of a message. The key of the owner is in the subject.
 type entry struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
@@ -90,14 +90,14 @@ func (q *Queue) Remove(ctx context.Context, e *analysis.Entry) error {
 		return nil
 	}
 	next, readErr := q.Next(ctx, "", e.Seq)
-	if readErr == nil && (next == nil || next.Seq > e.Seq) { // another replica has removed it
+	if readErr == nil && (next == nil || next.Seq > e.Seq) { // another replica has removed the entry
 		return nil
 	}
 	return err
 }
 
-// Grant implements analysis.Queue. The id of the granted event contains the sequence of the entry:
-// if another replica publishes the event, too, the stream of jobs ignores it.
+// Grant implements analysis.Queue. The id of the granted event contains the sequence of the entry.
+// Therefore the stream of jobs ignores the event if another replica publishes it, too.
 func (q *Queue) Grant(ctx context.Context, e *analysis.Entry, unlimited bool) error {
 	granted := event.Granted{JobID: e.JobID, Attempt: e.Attempt, Entry: e.Seq, Unlimited: unlimited}
 	if err := q.bus.Publish(trace.Continue(ctx, e.Trace), granted); err != nil {

@@ -11,20 +11,20 @@ import (
 	"sori.internal/shared/bus"
 )
 
-// Slots are n keys of a bucket. The value of a key is the job that got the slot, and the sequence
-// of its entry in the queue if it waited there. A write compares the revision of the key, so that
-// only one of several writers gets a slot.
+// Slots stores each of n slots under a key of a bucket. The value is the job that got the slot
+// last, and the sequence of its queue entry if it was queued. A write is a compare-and-set on the
+// revision of the key, so that only one of several writers gets a slot.
 type Slots struct {
 	bus    *bus.Bus
 	bucket string
 	n      int
 }
 
-// NewSlots returns the n slots of a bucket. All replicas should have the same n; while they differ,
-// the largest n applies.
+// NewSlots returns the n slots in a bucket. All replicas should have the same n. If they differ,
+// the largest n is the limit.
 func NewSlots(b *bus.Bus, bucket string, n int) *Slots { return &Slots{bus: b, bucket: bucket, n: n} }
 
-// timeout limits the reading of all slots.
+// timeout is the time limit for reading all slots.
 const timeout = 5 * time.Second
 
 func key(index int) string { return fmt.Sprintf("slot.%d", index+1) }
@@ -44,7 +44,7 @@ func (s *Slots) Read(ctx context.Context) ([]analysis.Slot, error) {
 			return nil, err
 		}
 		job, seq, _ := strings.Cut(value, " ")
-		entry, _ := strconv.ParseUint(seq, 10, 64) // 0 if there is none
+		entry, _ := strconv.ParseUint(seq, 10, 64) // entry is 0 if the value has no sequence
 		all[i] = analysis.Slot{Index: i, Job: job, Entry: entry, Revision: revision}
 	}
 	return all, nil
