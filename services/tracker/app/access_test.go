@@ -21,15 +21,15 @@ func admin() principal.Principal {
 	return principal.Principal{Owner: "root", Scopes: []principal.Scope{principal.Admin}}
 }
 
-// route is a request about a job.
+// route is a request about one job, without the id of the job.
 type route struct {
-	method, path string // {id} is the job's id
+	method, path string // path contains {id}, which stands for the job's id
 	header       map[string]string
 }
 
 func (r route) name() string { return fmt.Sprint(r.method, " ", r.path, " ", r.header) }
 
-// reads returns all ways to read a job, and writes all ways to change it.
+// reads returns every request that reads a job. writes returns every request that changes a job.
 func reads() []route {
 	return []route{
 		{http.MethodGet, "/tokens/analysis-result/{id}", nil},
@@ -55,8 +55,8 @@ func writes() []route {
 	}
 }
 
-// ask makes a request about a job. Its headers are those of the route and those in the parameter
-// as.
+// ask sends the request r about the job id. as has the headers with the principal; the headers of r
+// are added to them.
 func (c *env) ask(r route, id string, as map[string]string) answer {
 	c.t.Helper()
 	header := maps.Clone(as)
@@ -65,29 +65,29 @@ func (c *env) ask(r route, id string, as map[string]string) answer {
 	if r.method == http.MethodGet && strings.Contains(r.path, "analysis-progress") {
 		resp := c.send(ctx, r.method, url, header)
 		defer resp.Body.Close()
-		if resp.StatusCode == http.StatusOK { // a stream, which continues
+		if resp.StatusCode == http.StatusOK { // the body of a stream would not end
 			return answer{status: resp.StatusCode, header: resp.Header}
 		}
 	}
 	return c.request(r.method, url, header)
 }
 
-// tells returns all parts of an answer that may reveal something about a job, with the job's id
-// replaced.
+// tells returns an answer as text, without the parts that differ between any two answers. The text
+// replaces the job's id, so that the answers for two jobs can be compared.
 func (a answer) tells(id string) string {
 	header := a.header.Clone()
 	header.Del("Date")
 	header.Del("X-Request-Id")
 	var body map[string]any
-	_ = json.Unmarshal([]byte(a.raw), &body) // a malformed body is reported by the transport, which checks answers against the OpenAPI document
+	_ = json.Unmarshal([]byte(a.raw), &body) // the transport validates answers against the OpenAPI document, and reports a malformed body
 	delete(body, "request_id")
 	header.Del("Content-Length")
 	text, _ := json.Marshal(body)
 	return strings.ReplaceAll(fmt.Sprint(a.status, header, string(text)), id, "ID")
 }
 
-// states returns functions that prepare a job of alice in each state, except the state accepted and
-// not recorded.
+// states returns, for each state, a function that brings a job of alice into the state. The state
+// of a job that is accepted but not recorded is missing (env.unrecorded).
 func states() map[string]func(*testJob) {
 	return map[string]func(*testJob){
 		"running": func(j *testJob) {
@@ -136,7 +136,7 @@ func (l *testJob) receivedOf(owner string) {
 	l.publish(event.Received{JobID: l.id, TokenID: 7, Owner: owner, FileName: "a.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 }
 
-// storedInBucket appends stored, with a bucket whose links can be signed.
+// storedInBucket appends stored with a bucket name that is valid for presigned URLs.
 func (l *testJob) storedInBucket() {
 	l.publish(event.Stored{JobID: l.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
 }
@@ -153,7 +153,8 @@ func (l *testJob) forgetAll() {
 	}
 }
 
-// unrecorded blocks the writing of records, so that jobs are accepted and not recorded yet.
+// unrecorded locks the table of records until the test ends, so that jobs are accepted but not
+// recorded.
 func (c *env) unrecorded() {
 	c.t.Helper()
 	lock, err := c.db().BeginTxx(c.Context(), nil)
@@ -166,8 +167,8 @@ func (c *env) unrecorded() {
 	}
 }
 
-// checkHidden checks that a principal that may not know of a job gets the same answer as if the job
-// did not exist, and that the job does not change.
+// checkHidden checks that principals without access to a job get the same answers as for a job that
+// does not exist, and that their requests do not change the job.
 func checkHidden(t *testing.T, j *testJob, state string) {
 	t.Helper()
 	none := j.job()
@@ -188,7 +189,7 @@ func checkHidden(t *testing.T, j *testJob, state string) {
 			got.header.Get("WWW-Authenticate") == "" || got.tells(j.id) != want.tells(none.id) {
 			t.Errorf("%s job, %s, nobody: %s", state, r.name(), got.tells(j.id))
 		}
-		for _, of := range []string{j.id, none.id} { // its owner, with a key that has other scopes
+		for _, of := range []string{j.id, none.id} { // the owner gets 403 with an API key that lacks the scope of the route
 			key := principal.Principal{Owner: "alice", KeyID: "k", Scopes: []principal.Scope{principal.JobsWrite, principal.CatalogueRead, principal.CatalogueWrite}}
 			if slices.ContainsFunc(writes(), func(w route) bool { return w.path == r.path }) {
 				key.Scopes[0] = principal.JobsRead
@@ -210,8 +211,8 @@ func checkHidden(t *testing.T, j *testJob, state string) {
 	}
 }
 
-// A job of another owner is answered as a job that does not exist, whatever its state, in body and
-// header, for every route, and whatever else the request contains.
+// Another user gets the same answer for a job of alice as for a job that does not exist: for every
+// state, route, header and query.
 func TestAnothersJobIsNotFoundInEveryStateAndOnEveryRoute(t *testing.T) {
 	t.Parallel()
 	for state, prepare := range states() {
@@ -246,7 +247,7 @@ func TestTheOwnerAndAnAdminAreAnsweredByTheStateOfTheJob(t *testing.T) {
 		j.unrecorded()
 		j.receivedOf("alice")
 	}
-	want := map[string]map[string]int{ // by route; routes that are not listed have the status under "reads"
+	want := map[string]map[string]int{ // status by state and route; "reads" stands for the routes that are not listed
 		"accepted":  {"reads": 200, "audio": 404, "ticket": 201, "cancel": 202, "retry": 409, "retry?force=true": 409, "delete": 200},
 		"running":   {"reads": 200, "audio": 307, "ticket": 201, "cancel": 202, "retry": 409, "retry?force=true": 409, "delete": 200},
 		"completed": {"reads": 200, "audio": 307, "ticket": 201, "cancel": 409, "retry": 409, "retry?force=true": 409, "delete": 200},

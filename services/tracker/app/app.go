@@ -70,12 +70,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
 
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run, admin.Run,
-		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams stay open for a while in a shutdown
+		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // live updates continue until the server has ended
 		lifecycle.AfterSetup(log, setup(events, db, cfg.Postgres, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run, core.retention.Run))
 }
 
-// setup creates the streams and the tables.
+// setup creates the NATS streams, applies the migrations, and makes the tracker ready.
 func setup(events *bus.Bus, db *sqlx.DB, cfg postgres.Config, migrations fs.FS, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := events.Ensure(ctx, Resources().Streams...); err != nil {
@@ -89,7 +89,7 @@ func setup(events *bus.Bus, db *sqlx.DB, cfg postgres.Config, migrations fs.FS, 
 	}
 }
 
-// connections has the clients of the other servers.
+// connections has the clients of NATS, Postgres and S3.
 type connections struct {
 	events *bus.Bus
 	db     *sqlx.DB
@@ -139,7 +139,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	}
 }
 
-// logUsage returns the used part of the stream of logs.
+// logUsage returns a function that reads the used fraction of the stream of logs.
 func logUsage(events *bus.Bus) command.LogUsage {
 	return func(ctx context.Context) (float64, error) {
 		info, err := events.Stream(event.Jobs()).Info(ctx)
@@ -162,8 +162,8 @@ func (c *core) server(
 // defaultBatchSize is the default of BATCH_SIZE.
 const defaultBatchSize = 512
 
-// Resources returns the streams and consumers that the tracker needs on NATS with its default
-// settings.
+// Resources returns the streams and consumers that the tracker needs on NATS, as they are with the
+// default settings.
 func Resources() bus.Resources {
 	return bus.Resources{
 		Streams:   []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging()},
@@ -171,12 +171,13 @@ func Resources() bus.Resources {
 	}
 }
 
-// batchWait is how long the projection waits for further events, unless a job has ended. The steps
-// of a job follow each other within milliseconds. If each were recorded by itself, the end of a
-// short job would wait for the transactions of the earlier steps.
+// batchWait is how long the projection collects further events for a batch. A terminal event is
+// recorded without waiting. The steps of a job follow each other within milliseconds: if each step
+// had its own transaction, the end of a short job would wait for the transactions of the earlier
+// steps.
 const batchWait = 20 * time.Millisecond
 
-// maxReplicas is the number of replicas whose batches may be in flight at once.
+// maxReplicas is the number of replicas that can each have a full batch of unacknowledged events.
 const maxReplicas = 16
 
 // eventsConsumer returns the durable consumer of every event of every job, without a handler. It
@@ -191,7 +192,7 @@ func deletionsConsumer() bus.Consumer {
 	return bus.Consumer{Name: Name, Stream: event.Tokens()}.For(event.NameDeleted)
 }
 
-// consumeEvents consumes every event of every job.
+// consumeEvents runs the projection: it records every event of every job.
 func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	consumer := eventsConsumer(cfg.BatchSize)
 	consumer.Grace, consumer.Metrics = cfg.Grace, counts.Events
@@ -203,10 +204,10 @@ func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Regis
 	return func(ctx context.Context) error { return events.ConsumeBatches(ctx, batches) }
 }
 
-// tokenConcurrency is the number of deleted tokens that are handled at once.
+// tokenConcurrency is the number of deleted tokens that are handled concurrently.
 const tokenConcurrency = 4
 
-// consumeDeletions consumes the deletions of tokens.
+// consumeDeletions runs the consumer that erases the jobs of deleted tokens.
 func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	consumer := deletionsConsumer()
 	consumer.Concurrency, consumer.Grace, consumer.Metrics = tokenConcurrency, cfg.Grace, counts.Events

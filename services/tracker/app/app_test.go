@@ -23,8 +23,8 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// env is a tracker with its own dependencies, and a bus for publishing events. The answers of the
-// tracker are checked against the OpenAPI document.
+// env is a test environment of the tracker: its dependencies, and a bus for publishing events. The
+// answers of the tracker are validated against the OpenAPI document.
 type env struct {
 	service *testkit.Instance // the tracker that was started last
 	*testkit.Kit
@@ -38,10 +38,10 @@ type env struct {
 	signer principal.Signer
 }
 
-// varyBy is the Vary of answers about jobs.
+// varyBy is the Vary header of answers about jobs.
 const varyBy = "Accept-Language, Authorization"
 
-// as returns the header of a request that the gateway forwards for a principal.
+// as returns the signed header with which the gateway forwards a request of a principal.
 func (c *env) as(p principal.Principal) map[string]string {
 	c.t.Helper()
 	signed, err := c.signer.Sign(p, time.Now())
@@ -51,10 +51,11 @@ func (c *env) as(p principal.Principal) map[string]string {
 	return map[string]string{principal.Header: signed}
 }
 
-// nobody returns the header of a request with an empty principal.
+// nobody returns an empty principal header, for which env.sign sends a request without a principal.
 func nobody() map[string]string { return map[string]string{principal.Header: ""} }
 
-// sign adds the principal of an admin to a request, unless the request has a principal.
+// sign adds the principal of an admin to a request that has no principal header. It removes an
+// empty principal header.
 func (c *env) sign(h http.Header) {
 	c.t.Helper()
 	switch given, ok := h[principal.Header]; {
@@ -74,7 +75,7 @@ func open(t testing.TB, changes map[string]string) *env {
 	return c
 }
 
-// newEnv makes an env without a tracker.
+// newEnv makes the environment without starting a tracker.
 func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	t.Helper()
 	described, err := contract.Sori()
@@ -141,7 +142,7 @@ func (c *env) exec(query string, args ...any) {
 	}
 }
 
-// testJob publishes the events of one job.
+// testJob publishes the events of one job and requests the job from the tracker.
 type testJob struct {
 	*env
 	id  string
@@ -212,11 +213,11 @@ func (l *testJob) failed() {
 	l.publish(event.Failed{JobID: l.id, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true})
 }
 
-// resultURL and progressURL return the URLs of the job at the first replica.
+// resultURL and progressURL return the URLs of the job on the first replica.
 func (l *testJob) resultURL() string   { return l.url + "/tokens/analysis-result/" + l.id }
 func (l *testJob) progressURL() string { return l.url + "/tokens/analysis-progress/" + l.id }
 
-// answer is an answer, with the members of a result's body.
+// answer is an HTTP response. body has the members of a result or of a problem document.
 type answer struct {
 	status int
 	header http.Header
@@ -254,7 +255,7 @@ func (c *env) request(method, url string, headers map[string]string) answer {
 		c.t.Fatal(err)
 	}
 	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
-	_ = json.Unmarshal(raw, &a.body) // a test that uses the body notices a malformed one
+	_ = json.Unmarshal(raw, &a.body) // body stays empty if the answer is not JSON
 	return a
 }
 
@@ -275,7 +276,7 @@ func (c *env) send(ctx context.Context, method, url string, headers map[string]s
 	return resp
 }
 
-// version returns the job's version from its entity tag; -1 if there is none.
+// version returns the job's version from the ETag header; -1 if the header has no version.
 func (a answer) version() int64 {
 	number, _, _ := strings.Cut(strings.Trim(a.header.Get("ETag"), `"`), "-")
 	v, err := strconv.ParseInt(number, 10, 64)
@@ -285,7 +286,7 @@ func (a answer) version() int64 {
 	return v
 }
 
-// until waits until the job has a progress and a status.
+// until waits until the job has the given status and progress.
 func (l *testJob) until(status string, progress int) answer {
 	l.t.Helper()
 	var a answer

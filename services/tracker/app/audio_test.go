@@ -16,10 +16,10 @@ import (
 	"sori.internal/shared/event"
 )
 
-// audioURL returns the URL of the job's recording at the first replica.
+// audioURL returns the URL of the job's recording on the first replica.
 func (l *testJob) audioURL() string { return l.url + "/jobs/" + l.id + "/audio" }
 
-// linked requests a recording and returns the target of the redirect.
+// linked requests a recording and returns the URL to which the tracker redirects.
 func (l *testJob) linked(method, asked string) string {
 	l.t.Helper()
 	a := l.request(method, asked, nil)
@@ -44,18 +44,19 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 		j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
 		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
 		j.until("processing", 70)
-		if i%2 == 0 { // the recording is available whatever happens to the job
+		if i%2 == 0 { // the link must work for running and for failed jobs
 			j.failed()
 			j.until("failed", 70)
 		}
 		link := j.linked(http.MethodGet, j.audioURL())
-		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // five minutes, and the duration of one and a half
+		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // 5 min plus the duration of 90 s
 			t.Errorf("%s: %v", link, err)
 		}
 		resp := c.send(c.Context(), http.MethodGet, link, nil)
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		// Package mime does not accept filename beside filename*; browsers prefer filename*.
+		// The header has filename and filename*, which package mime does not accept together.
+		// Browsers prefer filename*.
 		plain, star, _ := strings.Cut(resp.Header.Get("Content-Disposition"), "; filename*=")
 		how, _, headerErr := mime.ParseMediaType(plain)
 		_, told, starErr := mime.ParseMediaType("x; filename*=" + star)
@@ -106,7 +107,8 @@ func TestARecordingIsDownloadedUnderItsOwnName(t *testing.T) {
 	}
 }
 
-// A file states its duration itself: one of 140 bytes may claim days.
+// The duration that an audio file states cannot be trusted: a file of 140 bytes may state days. The
+// validity of a link has an upper bound of 15 minutes.
 func TestALinkIsValidForFifteenMinutesAtMost(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
@@ -150,7 +152,7 @@ func TestAudioThatIsNotStoredIsNotFound(t *testing.T) {
 	if _, err := lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	early.received() // accepted and not recorded
+	early.received() // the job is accepted, but the lock keeps it from being recorded
 	for id, code := range map[string]string{
 		early.id: "audio-not-stored", lost.id: "audio-not-stored", c.job().id: "job-not-found", "7": "job-not-found", "..%2f7": "job-not-found",
 	} {

@@ -46,7 +46,7 @@ type Config struct {
 	Principal principal.Config
 }
 
-// minResultMemory is the least memory for large results.
+// minResultMemory is the smallest allowed RESULT_MEMORY, in bytes.
 const minResultMemory = 1 << 20
 
 // Check implements config.Checker.

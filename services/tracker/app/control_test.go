@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// asks posts an action and checks the status of the answer and a part of its body. For a conflict,
-// that is the job's status or the allowed actions.
+// asks posts an action, and checks the status of the answer and that the body contains the text
+// tells.
 func (l *testJob) asks(action string, status int, tells string) {
 	l.t.Helper()
 	a := l.request(http.MethodPost, l.url+"/jobs/"+l.id+"/"+action, nil)
@@ -213,8 +213,8 @@ func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 	j.until("canceled", 10)
 }
 
-// A completion and many requests race at several replicas: one terminal event wins, and all answers
-// agree with it.
+// An analysis completes while several replicas get requests to cancel the job. One terminal event
+// must win, and all answers must agree with it.
 func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

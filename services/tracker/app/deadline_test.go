@@ -24,7 +24,7 @@ func TestAClientSeesThatADeadlineIsOver(t *testing.T) {
 	waiting, analysed := c.job(), c.job()
 	waiting.received()
 	analysed.received()
-	analysed.stored() // two seconds of audio
+	analysed.stored() // the recording has two seconds, so the analysis may take 0.2 s
 	analysed.attempted(1)
 	analysed.dispatched(1)
 	for j, code := range map[*testJob]string{waiting: "dispatch-timeout", analysed: "analysis-timeout"} {

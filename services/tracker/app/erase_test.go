@@ -13,7 +13,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// erase requests the erasure of a job and checks the status of the answer.
+// erase sends DELETE for a job, and checks the status of the answer and that the body contains the
+// text tells.
 func (l *testJob) erase(status int, tells string) {
 	l.t.Helper()
 	if a := l.request(http.MethodDelete, l.url+"/jobs/"+l.id, nil); a.status != status || !strings.Contains(a.raw, tells) {
@@ -23,7 +24,7 @@ func (l *testJob) erase(status int, tells string) {
 
 const isErased = `"code":"job-erased"`
 
-// gone checks that every route answers 410 for a job.
+// gone checks that every route answers 410 for the job, and that no list has the job.
 func (l *testJob) gone() {
 	l.t.Helper()
 	for _, url := range []string{l.resultURL(), l.resultURL() + "?wait=20", l.progressURL(), l.progressURL() + "?last_event_id=999", l.audioURL()} {
@@ -39,7 +40,7 @@ func (l *testJob) gone() {
 	}
 }
 
-// untilGone waits until a job is answered 410.
+// untilGone waits until the tracker answers 410 for the job.
 func (l *testJob) untilGone() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
@@ -50,7 +51,8 @@ func (l *testJob) untilGone() {
 	})
 }
 
-// untilErased waits until the log of a job contains erased and the job is answered 410.
+// untilErased waits until the log of the job contains erased and the tracker answers 410 for the
+// job.
 func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
@@ -62,7 +64,7 @@ func (l *testJob) untilErased() {
 	l.untilGone()
 }
 
-// forget removes the events of a job that precede erased, as the uploader does.
+// forget removes all events before the erased event from the log of a job, as the uploader does.
 func (l *testJob) forget() {
 	l.t.Helper()
 	log, err := l.jobs.Read(l.Context(), l.id)
@@ -74,7 +76,7 @@ func (l *testJob) forget() {
 	}
 }
 
-// finished makes a job of a token that has completed.
+// finished returns a completed job of a token.
 func (c *env) finished(token int64) *testJob {
 	c.t.Helper()
 	j := c.accepted(token)
@@ -84,7 +86,7 @@ func (c *env) finished(token int64) *testJob {
 	return j
 }
 
-// accepted returns a job that was just accepted.
+// accepted publishes received for a new job of a token.
 func (c *env) accepted(token int64) *testJob {
 	c.t.Helper()
 	j := c.job()
@@ -92,7 +94,7 @@ func (c *env) accepted(token int64) *testJob {
 	return j
 }
 
-// deleted publishes the deletion of a token.
+// deleted publishes that a token was deleted.
 func (c *env) deleted(token int64) {
 	c.t.Helper()
 	if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
@@ -186,7 +188,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 			t.Errorf("its story: %v", story)
 		}
 	}
-	later := c.accepted(7) // the upload of this job was under way; the job is erased before its recording is stored
+	later := c.accepted(7) // received arrives after the deletion of its token, and the job must be erased, too
 	later.untilErased()
 	later.gone()
 	rows := c.rows()
@@ -201,8 +203,8 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 	}
 }
 
-// again makes a consumer handle all its events again, and waits until they are settled. The
-// parameter has the names of the stream and of the consumer.
+// again recreates a consumer, so that it handles all its events again, and waits until the events
+// are settled. The argument is "STREAM consumer".
 func (c *env) again(consumer string) {
 	c.t.Helper()
 	stream, name, _ := strings.Cut(consumer, " ")
@@ -223,8 +225,8 @@ func (c *env) again(consumer string) {
 	})
 }
 
-// A token is deleted while jobs of it are accepted. Every job is erased, whether it is recorded
-// before or after the deletion, and by whichever replica.
+// A token is deleted while two replicas record jobs of the token. Every job must be erased, whether
+// it is recorded before or after the deletion.
 func TestEveryJobOfADeletedTokenIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
@@ -273,7 +275,7 @@ func TestAJobWhoseLogHasExpiredIsErased(t *testing.T) {
 	ofToken.untilGone()
 	ofToken.gone()
 	for _, j := range []*testJob{asked, ofToken} {
-		j.untilErased() // the uploader consumes erased too
+		j.untilErased() // the event is necessary because the uploader consumes erased
 	}
 	if err := stream.Purge(c.Context()); err != nil {
 		t.Fatal(err)
@@ -318,8 +320,8 @@ func TestOnlyAJobCanBeErased(t *testing.T) {
 	}
 }
 
-// Many clients request the erasure of a job while its analysis completes. Whatever comes first, the
-// job ends erased.
+// Several clients request the erasure of a job while its analysis completes. Whichever event comes
+// first, the job must end erased.
 func TestOneOfManyErasuresWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// fails ends the job with a code and the text of the analysis server.
+// fails ends the job with a failed event that has a code and the analysis server's text.
 func (l *testJob) fails(code, words string, retryable bool) {
 	l.t.Helper()
 	l.received()
@@ -20,7 +20,7 @@ func (l *testJob) fails(code, words string, retryable bool) {
 	l.until("failed", 70)
 }
 
-// listed returns the failure of the job in a list.
+// listed returns the member error of the job in a list, in a language.
 func (l *testJob) listed(language string) string {
 	l.t.Helper()
 	var body struct {
@@ -94,8 +94,8 @@ func TestAFailureIsDescribedByItsCodeInTheClientsLanguageEverywhere(t *testing.T
 	}
 }
 
-// The live snapshots have no language: they keep the original detail of the failure, and agree in
-// all other fields with what viewers see.
+// Live updates have no language. They contain the original detail of a failure. All other members
+// must be the same as in the answers to clients.
 func TestTheLiveUpdateOfAFailureKeepsItsOriginalDetail(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

@@ -23,7 +23,7 @@ type page struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// page requests a page of a list and fails the test if there is none.
+// page requests a page of a list. It ends the test if the answer is not a page.
 func (c *env) page(url string) page {
 	c.t.Helper()
 	p := page{answer: c.get(url, nil)}
@@ -41,7 +41,7 @@ func (p page) ids() []string {
 	return ids
 }
 
-// next returns the URL of the next page from the Link header; empty on the last page.
+// next returns the URL of the next page from the Link header; "" on the last page.
 func (p page) next(base string) string {
 	link, ok := strings.CutPrefix(p.header.Get("Link"), "<")
 	target, _, closed := strings.Cut(link, `>; rel="next"`)
@@ -51,8 +51,8 @@ func (p page) next(base string) string {
 	return base + target
 }
 
-// walk lists all jobs that a query selects, page by page. It alternates between the header and the
-// cursor, and between the replicas.
+// walk lists all jobs that a query selects, page by page. It alternates between the two ways to the
+// next page, the Link header and the cursor, and between the replicas.
 func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	c.t.Helper()
 	var ids []string
@@ -74,12 +74,12 @@ func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	}
 }
 
-// began returns the time at which the first job of the lists is created.
+// began returns the time at which the first job of env.many is created.
 func began() time.Time { return time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) }
 
-// many records n jobs. The i-th job has the token 1+i%3 and the status i%4, and is created i steps
-// after the beginning. The ids descend, so that jobs with the same time are not listed in the order
-// of their creation.
+// many inserts records of n jobs. Job i has the token 1+i%3 and the status i%4, and is created i
+// steps after began. The ids descend, so that for jobs with the same time the order of the list
+// differs from the order of creation.
 func (c *env) many(n int, step time.Duration) (ids []string) {
 	c.t.Helper()
 	for i := range n {
@@ -119,7 +119,7 @@ func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
 				chosen = append(chosen, want[i])
 			}
 		}
-		// A job that was created meanwhile is newer, and may be listed once or not at all.
+		// Jobs that are created while the list is read may or may not be in it.
 		found = slices.DeleteFunc(found, func(id string) bool { return !slices.Contains(want, id) })
 		if !slices.Equal(found, chosen) { // the ids descend
 			t.Errorf("%s: %d of %d jobs, or in another order", query, len(found), len(chosen))
@@ -167,7 +167,7 @@ func TestEveryFilterSelectsItsJobs(t *testing.T) {
 			}
 		}
 	}
-	// A cursor works with any filter: the list continues after it.
+	// A cursor may be used with another filter: the list continues after the cursor's job.
 	p := c.page(c.url + "/jobs/?limit=20")
 	if got := c.page(c.url + "/jobs/?limit=1&token_id=1&created_before=" + at(110) + "&cursor=" + *p.NextCursor).ids(); !slices.Equal(got, ids[99:100]) {
 		t.Errorf("behind the twentieth: %v", got)
@@ -274,7 +274,7 @@ func TestEveryInvalidParameterOfAListIsReportedAtOnce(t *testing.T) {
 		"created_after=2026-01-31T09:00:01Z&created_before=2026-01-31T09:00:00Z": "created_before",
 		"cursor=x": "cursor", "cursor=%00": "cursor", "cursor=AAAA": "cursor", "cursor=" + strings.Repeat("A", 5000): "cursor",
 		"cursor=MS54": "cursor", // 1.x
-		"cursor=LTk5OTk5OTk5OTk5OTk5OTk5LjAxODkwYTVkLWFjOTYtNzc0Yi1iY2NlLWIzMDIwOTlhODA1Nw": "cursor", // before the first year
+		"cursor=LTk5OTk5OTk5OTk5OTk5OTk5LjAxODkwYTVkLWFjOTYtNzc0Yi1iY2NlLWIzMDIwOTlhODA1Nw": "cursor", // a time before the year 1
 		"limit=0&token_id=x&status=y&created_after=z&created_before=a&cursor=!":             "status token_id created_after created_before cursor limit",
 	} {
 		a := c.get(c.url+"/jobs/?"+query, nil)

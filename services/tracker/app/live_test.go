@@ -12,7 +12,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// What a stream sends is the same, whether the result was in the live update or in the row alone.
+// A live update contains a small result, but not a large one, which is read from the database. In
+// both cases a stream must send the same frame.
 func TestALiveUpdateHasTheResultIfThatIsSmall(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

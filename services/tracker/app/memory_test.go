@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// largeJob makes a completed job of an owner whose result has n bytes.
+// largeJob returns a completed job of an owner, with a result of n bytes.
 func (c *env) largeJob(owner string, n int) *testJob {
 	c.t.Helper()
 	j := c.attemptedJob()
@@ -26,7 +26,7 @@ func (c *env) largeJob(owner string, n int) *testJob {
 	return j
 }
 
-// requestUnread requests a path and reads nothing of the response.
+// requestUnread sends a request and never reads the response.
 func (c *env) requestUnread(path string, p principal.Principal) {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
@@ -73,7 +73,7 @@ func TestReadersThatDoNotReadHoldBoundedMemory(t *testing.T) { //nolint:parallel
 	attacked := make(chan time.Duration, 1)
 	go func() { attacked <- p99() }()
 	var peak uint64
-	testkit.Eventually(t, func() error { // some results are being sent, and the other requests have waited and were refused
+	testkit.Eventually(t, func() error { // some results are being sent; the other requests waited for memory and were refused
 		var now runtime.MemStats
 		runtime.ReadMemStats(&now)
 		peak = max(peak, now.HeapAlloc)

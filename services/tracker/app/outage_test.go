@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// proxy forwards connections of the tracker to its database and can cut them.
+// proxy forwards the connections between the tracker and its database, and can close them.
 type proxy struct {
 	t      testing.TB
 	target string
@@ -26,7 +26,7 @@ type proxy struct {
 	conns map[net.Conn]struct{}
 }
 
-// between starts a proxy and returns a database URL that uses it.
+// between starts a proxy for a database, and returns the URL of the database through the proxy.
 func between(t testing.TB, database string) (*proxy, string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -77,7 +77,7 @@ func (p *proxy) carry(client net.Conn) {
 	wg.Wait()
 }
 
-// set cuts the connections, or allows new ones.
+// set closes all connections. If cut is true, the proxy also refuses new ones.
 func (p *proxy) set(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +93,7 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	kit := testkit.New(t)
 	line, through := between(t, kit.MigratedDatabase())
 	c := newEnv(t, kit)
-	line.set(true) // from the beginning, so that the setup waits too
+	line.set(true) // the database is unavailable before the tracker starts, so setup must wait
 	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
 	j := c.job()
 	j.received()

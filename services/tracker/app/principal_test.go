@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Only the gateway can assert the principal of a request.
+// A request whose principal is unsigned or has an invalid signature must be refused.
 func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
@@ -60,7 +60,8 @@ func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 	}
 }
 
-// ticketFor requests a ticket. It returns the ticket, and its links by route.
+// ticketFor requests a ticket for a principal. It returns the ticket, and the URLs that contain the
+// ticket, by route.
 func (l *testJob) ticketFor(p principal.Principal) (ticket string, links map[string]string) {
 	l.t.Helper()
 	a := l.request(http.MethodPost, l.url+"/jobs/"+l.id+"/ticket", l.as(p))
@@ -135,13 +136,14 @@ func TestATicketShowsOneJobWithoutAnyHeader(t *testing.T) {
 	}
 }
 
-// route0 returns one of the routes that accept a ticket, with the ticket.
+// route0 returns a request with a ticket to one of the routes that accept tickets.
 func route0(method, name, ticket string) route {
 	paths := map[string]string{"result": "/tokens/analysis-result/{id}", "progress": "/tokens/analysis-progress/{id}", "audio": "/jobs/{id}/audio"}
 	return route{method: method, path: paths[name] + "?ticket=" + ticket}
 }
 
-// A stream is open for longer than its ticket is valid. The next stream needs a new ticket.
+// A stream must stay open after its ticket has expired. A new stream with the expired ticket must
+// be refused.
 func TestAStreamOutlivesItsTicketAndIsNotBegunAgainWithIt(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"SSE_HEARTBEAT": "50ms"})
@@ -149,7 +151,8 @@ func TestAStreamOutlivesItsTicketAndIsNotBegunAgainWithIt(t *testing.T) {
 	states()["running"](j)
 	var config principal.Config
 	c.Load(&config)
-	// The ticket expired 28 seconds ago: the clocks of two machines may differ by half a minute.
+	// The ticket expired 28 s ago and is still accepted, since the clocks of two machines may
+	// differ by 30 s. It becomes invalid while the stream is open.
 	issued := time.Now().Add(-10*time.Minute - 28*time.Second)
 	ticket, _, err := principal.NewTickets(config, func() time.Time { return issued }).Issue(user("alice"), j.id)
 	if err != nil {
@@ -182,7 +185,7 @@ func TestAStreamEndsWhenWhatAuthenticatedItsReaderExpires(t *testing.T) {
 	j := c.job()
 	states()["running"](j)
 	p := user("alice")
-	p.Expires = time.Now().Add(-28 * time.Second) // the clocks of two machines may differ by half a minute
+	p.Expires = time.Now().Add(-28 * time.Second) // within the tolerance of 30 s for different clocks; it ends while the stream is open
 	s := c.stream(j.progressURL(), c.as(p))
 	if f := s.next(); f.body.Status != "processing" {
 		t.Fatalf("%d %+v", s.status, f)
@@ -208,7 +211,7 @@ func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
 	c.url = c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	cancel := writes()[0]
-	for _, id := range []string{j.id, none.id} { // another user learns nothing about the job from the outage
+	for _, id := range []string{j.id, none.id} { // an existing and a missing job must have the same answer
 		if a := c.ask(cancel, id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
 			t.Errorf("another user: %d %s", a.status, a.raw)
 		}
@@ -231,7 +234,7 @@ func TestAUserReadsARecordedJobWhileTheBusIsUnavailable(t *testing.T) {
 	if a := c.ask(reads()[0], j.id, c.as(user("alice"))); a.status != http.StatusOK {
 		t.Errorf("the owner: %d %s", a.status, a.raw)
 	}
-	for _, id := range []string{j.id, none.id} { // another user learns nothing about the job from the outage
+	for _, id := range []string{j.id, none.id} { // an existing and a missing job must have the same answer
 		if a := c.ask(reads()[0], id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
 			t.Errorf("another user: %d %s", a.status, a.raw)
 		}

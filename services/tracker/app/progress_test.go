@@ -211,7 +211,7 @@ func TestTheStreamOfADisconnectedClientIsReleased(t *testing.T) {
 
 func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	t.Parallel()
-	c := open(t, nil) // continues to record events
+	c := open(t, nil) // this replica goes on to record events during the shutdown of the other
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "60s"})
 	j := c.job()
 	j.received()
@@ -242,7 +242,7 @@ func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 40*time.Second { // shorter than the time that streams may stay open
+	if took := time.Since(start); took > 40*time.Second { // the shutdown must not wait for the whole SHUTDOWN_GRACE of 60 s
 		t.Errorf("the stop took %v though every job had ended", took)
 	}
 }
@@ -269,7 +269,7 @@ func TestAShutdownEndsStreamsWithRetry(t *testing.T) {
 		t.Errorf("the streams had only %v", took)
 	}
 	for _, s := range open {
-		// The stream ends without an error, with a retry and without a terminal frame.
+		// The stream must end with a retry delay, without an error and without a terminal frame.
 		if f, ok := s.block(); !ok || len(f.retry) != 4 || f.data != "" {
 			t.Errorf("after the stop: %+v", f)
 		}
@@ -325,13 +325,14 @@ func TestAThousandStreamsGetTheTerminalEventAtOnce(t *testing.T) {
 	ended.Wait()
 	took := slices.MaxFunc(ends, time.Time.Compare).Sub(start)
 	t.Logf("%d streams had the end after %v", viewers, took)
-	// 200 ms on an idle machine without the race detector. On a busy one, no longer than the streams took to open.
+	// This takes 200 ms on an idle machine without the race detector. On a busy machine it must not
+	// take longer than opening the streams.
 	if took > max(3*time.Second, opened) {
 		t.Errorf("the last had the end after %v, the streams were open after %v", took, opened)
 	}
 }
 
-// dial opens a stream. It may be called from any goroutine.
+// dial opens a stream. It does not fail the test, so that any goroutine may call it.
 func (c *env) dial(ctx context.Context, transport http.RoundTripper, url string) (*stream, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // consumer is the name of the projection's durable consumer.
 const consumer = "tracker-projection"
 
-// settled waits until the consumer has settled n events and has no event left.
+// settled waits until the projection's consumer has settled n events and no event is pending.
 func (c *env) settled(n uint64) {
 	c.t.Helper()
 	js := c.JetStream()
@@ -30,7 +30,7 @@ func (c *env) settled(n uint64) {
 	})
 }
 
-// rows returns the whole table as text.
+// rows returns all rows of the table of records as JSON.
 func (c *env) rows() string {
 	c.t.Helper()
 	var text string
@@ -59,7 +59,8 @@ func (c *env) dead() []string {
 	return codes
 }
 
-// checkReplay makes the consumer project all n events again, and checks that no row changes.
+// checkReplay recreates the consumer, so that it projects all n events again, and checks that no
+// row changes.
 func (c *env) checkReplay(n uint64) {
 	c.t.Helper()
 	before := c.rows()
@@ -132,7 +133,7 @@ func TestReplicasShareTheConsumer(t *testing.T) {
 func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	lock, err := c.db().BeginTxx(c.Context(), nil) // so that all events are projected in few batches
+	lock, err := c.db().BeginTxx(c.Context(), nil) // the lock delays the projection, so that the events below are in few batches
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,8 @@ func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 	}
 }
 
-// publish publishes a body that no event struct can represent.
+// publish publishes a body that cannot be encoded from an event struct, and sets seq to its
+// sequence.
 func (c *env) publish(seq *uint64, subject, body string) {
 	c.t.Helper()
 	ack, err := c.JetStream().Publish(c.Context(), c.Namespace().Subject(subject), []byte(body))
@@ -205,7 +207,7 @@ func TestAMessageThatIsNoEventIsDeadLettered(t *testing.T) {
 	c.publish(new(uint64), "audio.progress."+newer.id+".progressed", `{"percent":`)
 	c.publish(&broken.seq, event.SubjectOf(broken.id, event.NameStored), `{"job_id":`)
 	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `null and void`)
-	newer.until("processing", 90) // an unknown event of a newer release, or a progress event, does not fail the job
+	newer.until("processing", 90) // neither the event type that only a newer release knows nor the malformed progress fails this job
 	broken.until("failed", 10)
 	garbled.until("failed", 10)
 	testkit.Eventually(t, func() error {
@@ -242,13 +244,14 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 		t.Errorf("in staging: %v, %v", left, err)
 	}
 
-	c.checkReplay(3) // once more, after the staging entry was removed
+	c.checkReplay(3) // replay the events after the staging entry was removed
 	if dead := c.dead(); len(dead) != 0 {
 		t.Errorf("dead letters: %v", dead)
 	}
 }
 
-// The events of one batch are recorded in one transaction, whose number each of its rows has in xmin.
+// The events of a batch are recorded in one transaction, and the rows that it has written have the
+// transaction's number in xmin.
 func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
@@ -267,7 +270,7 @@ func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	locked.dispatched(1)
-	testkit.Eventually(t, func() error { // later events are then in the next batch
+	testkit.Eventually(t, func() error { // wait until the first batch is blocked: the events below are in the next batch
 		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
 		var n int
 		if err := c.db().GetContext(c.Context(), &n, waiting); err != nil || n == 0 {

@@ -182,7 +182,7 @@ func TestALongPollWaitsUntilTheJobChanges(t *testing.T) {
 			if a.status != http.StatusOK || a.version() < 2 || a.body.Progress < 40 {
 				t.Errorf("%d %s", a.status, a.raw)
 			}
-		default: // until all three have received an answer after a change
+		default: // change the job until all three long polls are answered
 			j.uploading(time.Since(start).Milliseconds() / 25)
 		}
 		if heard < 3 {
@@ -243,7 +243,7 @@ func TestWarningsAboutAReportAreInTheResultAndInTheLastFrame(t *testing.T) {
 		live.next()
 		j.publish(event.Completed{JobID: j.id, Attempt: 1, Result: json.RawMessage(`{}`), Warnings: warnings})
 		a := j.until("completed", 100)
-		frames := append(live.rest(), j.stream(j.progressURL(), nil).rest()...) // a stream that was open at the end, and one that is opened afterwards
+		frames := append(live.rest(), j.stream(j.progressURL(), nil).rest()...) // opened before and after the end of the job
 		if !slices.Equal(a.body.Warnings, warnings) || len(frames) != 2 {
 			t.Fatalf("%v: %s, %d frames", warnings, a.raw, len(frames))
 		}

@@ -62,7 +62,8 @@ func TestARecordingIsDeletedWhenItsRetentionIsOverAndTheResultStays(t *testing.T
 	if !strings.Contains(first.raw, `"audio_expires_at":`) || strings.Contains(first.raw, "audio_deleted_at") {
 		t.Errorf("before: %s", first.raw)
 	}
-	// Another replica has a shorter retention, and applies it to the times in the log.
+	// The second replica has a shorter retention, which also applies to jobs that have ended
+	// before.
 	c.replica(map[string]string{"AUDIO_RETENTION": "1ms", "DEADLINE_SWEEP_INTERVAL": "50ms"})
 	testkit.Eventually(t, func() error {
 		a := j.get(j.resultURL(), map[string]string{"If-None-Match": first.header.Get("ETag")})

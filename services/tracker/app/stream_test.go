@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// frame is a server-sent event. A comment has no other field.
+// frame is a block of the stream: a server-sent event, or a comment, which has no other field.
 type frame struct {
 	id      int64
 	retry   string
@@ -32,7 +32,7 @@ type frame struct {
 	}
 }
 
-// stream is an open progress stream.
+// stream is an open response of the progress route.
 type stream struct {
 	t      testing.TB
 	status int
@@ -55,7 +55,7 @@ func newStream(t testing.TB, resp *http.Response) *stream {
 	return &stream{t: t, status: resp.StatusCode, header: resp.Header, body: resp.Body, lines: lines}
 }
 
-// block reads up to the next empty line. It returns false if the stream has ended.
+// block reads the next frame, of any kind. It returns false if the stream has ended.
 func (s *stream) block() (frame, bool) {
 	f := frame{id: -1}
 	some := false
@@ -86,7 +86,7 @@ func (s *stream) block() (frame, bool) {
 	return f, false
 }
 
-// next reads the next frame with data, and skips comments.
+// next returns the next frame that has data. It skips comments.
 func (s *stream) next() frame {
 	s.t.Helper()
 	for {

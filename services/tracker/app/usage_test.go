@@ -22,7 +22,8 @@ type usage struct {
 	Recorded []string `json:"recorded"`
 }
 
-// askUsage requests the usage as the gateway does. The route is not in the document.
+// askUsage requests the usage with the headers in as. It uses its own client, because the OpenAPI
+// document does not contain this route.
 func (c *env) askUsage(query string, as map[string]string) (status int, text string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.Context(), http.MethodGet, c.url+"/internal/usage"+query, http.NoBody)
@@ -63,8 +64,8 @@ func (c *env) logBytes() int64 {
 	return int64(stream.CachedInfo().State.Bytes)
 }
 
-// untilUsed waits until alice uses what is given, and until the bytes of her logs are those of the
-// stream, which has only her jobs.
+// untilUsed waits until alice has the given usage, and until her log bytes are those of the whole
+// stream, which has only logs of her jobs.
 func (c *env) untilUsed(jobs, staged, stored int64) {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
@@ -97,13 +98,13 @@ func TestTheUsageIsWhatStagingTheBucketAndTheStreamHaveOfAnOwner(t *testing.T) {
 	first.until("completed", 100)
 	c.untilUsed(2, 1000, 1000)
 	c.HandleAgain(consumer)
-	c.Recreate(consumer) // every event is delivered again
+	c.Recreate(consumer) // both redeliver every event to the consumer
 	c.settled(1)
 	c.untilUsed(2, 1000, 1000)
 	second.asks("cancel", http.StatusAccepted, "")
 	c.untilUsed(2, 0, 1000)
 	first.erase(http.StatusOK, "")
-	first.forget() // as the uploader does
+	first.forget() // the uploader would remove the events
 	if err := c.bus.Stream(event.Jobs()).Purge(c.Context(), event.ProgressSubject(first.id), 0); err != nil {
 		t.Fatal(err)
 	}

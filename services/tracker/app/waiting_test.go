@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// The end of the waits below, as the event has it and as clients read it.
+// The end of the waits in these tests: as a time for events, and as clients read it.
 var (
 	until    = time.Date(2026, 1, 2, 15, 4, 5, 678_901_000, time.UTC)
 	messages = map[string]string{
@@ -20,7 +20,8 @@ var (
 	}
 )
 
-// untilWaiting waits until the job waits until a time. The zero time means that it does not wait.
+// untilWaiting waits until the job shows that it waits until a time. The zero time means that the
+// job shows no wait.
 func (l *testJob) untilWaiting(to time.Time, language string) answer {
 	l.t.Helper()
 	var a answer
@@ -88,7 +89,7 @@ func TestARepeatedOrLateWaitingChangesNothing(t *testing.T) {
 		j.stored()
 		j.attempted(1)
 		j.waiting(1, until)
-		j.waiting(1, until) // the stream drops a duplicate
+		j.waiting(1, until) // a duplicate, which NATS drops
 	}
 	taken.dispatched(1)
 	canceled.publish(event.Canceled{JobID: canceled.id})
