@@ -11,13 +11,13 @@ import (
 
 // Links makes links to recordings.
 type Links interface {
-	// Link returns a URL by which a recording can be read with an HTTP method for a limited time.
-	// The URL needs no credentials: everyone who has it can read the recording. If download is set,
-	// the browser saves the recording under its file name; otherwise it plays the recording.
+	// Link returns a URL with which a recording can be read for a limited time, with the given HTTP
+	// method. Everyone who has the URL can read the recording. If download is true, the browser
+	// saves the recording under its file name; otherwise it plays the recording.
 	Link(ctx context.Context, method string, r query.Recording, download bool) (string, error)
 }
 
-// audio redirects to the recording in the bucket.
+// audio redirects to a presigned URL of the recording.
 func (a *API) audio(w http.ResponseWriter, r *http.Request, id string) error {
 	download, err := downloadOf(r.URL.Query())
 	if err != nil {
@@ -37,7 +37,7 @@ func (a *API) audio(w http.ResponseWriter, r *http.Request, id string) error {
 	return nil
 }
 
-// downloadOf reads the parameter download. A parameter without a value counts as absent.
+// downloadOf returns the value of the query parameter download; false if it is absent or empty.
 func downloadOf(query url.Values) (bool, error) {
 	switch query.Get("download") {
 	case "", "0", "false":

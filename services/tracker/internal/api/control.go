@@ -18,12 +18,12 @@ type Controller interface {
 	Do(ctx context.Context, r command.Request) (job.Status, error)
 }
 
-// Eraser erases jobs. The parameter by names who requests it.
+// Eraser erases jobs. by is the name of the requester.
 type Eraser interface {
 	Erase(ctx context.Context, id, by string) error
 }
 
-// controlTimeout limits an action, which continues if its client disconnects.
+// controlTimeout is the time limit for an action, which continues if its client disconnects.
 const controlTimeout = 20 * time.Second
 
 // controlBody is the response to an action.
@@ -53,7 +53,7 @@ func (a *API) control(action command.Action) jobHandler {
 	}
 }
 
-// forceOf reads the parameter force, a boolean.
+// forceOf returns the value of the query parameter force; false if it is absent.
 func forceOf(r *http.Request) (bool, error) {
 	values := r.URL.Query()["force"]
 	if len(values) == 0 {

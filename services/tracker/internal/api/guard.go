@@ -10,27 +10,27 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// These are the rules of access. Every route of the API is made by one of the four functions all,
-// read, readByTicket and write, so that the rules apply to every route:
+// The rules of access. Each route of the API is made by one of the functions all, read,
+// readByTicket and write, so that these rules apply to every route:
 //
-//  1. A request without a principal is answered with 401. The gateway signs the principal of each
-//     request. A route that a browser requests by itself, without headers of the page, also accepts
-//     a ticket in the query.
-//  2. A request whose principal lacks the scope of the route is answered with 403.
-//  3. A request about a job that the principal may not know of is answered with 404, as if the job
-//     did not exist. This is checked before anything else about the job.
+//  1. A request without a principal gets 401. The gateway signs the principal of each request. A
+//     route that a browser requests without headers of its page, such as an EventSource, also
+//     accepts a ticket in the query.
+//  2. A request gets 403 if its principal lacks the scope of the route.
+//  3. A request about a job to which the principal has no access gets 404, as if the job did not
+//     exist. This is checked before anything else about the job.
 
-// varyBy is the Vary of answers about jobs. Authorization is the header of the client's request to
-// the gateway.
+// varyBy is the Vary header of answers about jobs. The answers depend on the principal, which the
+// gateway determines from the client's header Authorization.
 const varyBy = "Accept-Language, Authorization"
 
 // handler handles a request whose principal is in its context.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// jobHandler handles a request about a job that its principal may know of.
+// jobHandler handles a request about a job to which the principal has access.
 type jobHandler func(w http.ResponseWriter, r *http.Request, id string) error
 
-// all makes a route about all jobs of the principal.
+// all makes a route that is about no single job, such as a list.
 func (a *API) all(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, err := a.signed(w, r, "")
@@ -46,8 +46,8 @@ func (a *API) read(h jobHandler) handler {
 	return a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signed)
 }
 
-// readByTicket makes a route that shows a job and also accepts a ticket. The Referrer-Policy keeps
-// the URL, which may contain a ticket, from the next page that the browser opens.
+// readByTicket makes a route that shows a job and also accepts a ticket. Referrer-Policy prevents
+// the browser from sending the URL, which may contain a ticket, to the next page.
 func (a *API) readByTicket(h jobHandler) handler {
 	route := a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signedOrTicket)
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -61,7 +61,8 @@ func (a *API) write(h jobHandler) handler {
 	return a.job(h, principal.JobsWrite, a.Reader.CheckControl, a.signed)
 }
 
-// job makes a route about a job.
+// job makes a route about a job. authenticate returns the principal of a request, and check fails
+// if the principal has no access to the job.
 func (a *API) job(
 	h jobHandler, scope principal.Scope,
 	check func(context.Context, principal.Principal, string) error,
@@ -85,7 +86,7 @@ func (a *API) job(
 	}
 }
 
-// serve handles a request of a principal if the principal has the scope.
+// serve calls h with the principal in the context, if the principal has the scope of the route.
 func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Principal, scope principal.Scope) error {
 	if !p.May(scope) {
 		return fault.InsufficientScope(string(scope))
@@ -93,13 +94,13 @@ func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Princi
 	return h(w, r.WithContext(principal.With(r.Context(), p)))
 }
 
-// signed returns the principal that the gateway has signed. It may be used for any job.
+// signed returns the principal that the gateway has signed. It ignores the job.
 func (a *API) signed(w http.ResponseWriter, r *http.Request, _ string) (principal.Principal, error) {
 	return httpd.Authenticate(w, r, a.Verifier)
 }
 
-// signedOrTicket returns the principal that the gateway has signed or, if the request has none, the
-// principal of the ticket for the job.
+// signedOrTicket returns the principal that the gateway has signed. If the request has none, but a
+// ticket for the job, it returns the principal of the ticket.
 func (a *API) signedOrTicket(w http.ResponseWriter, r *http.Request, id string) (principal.Principal, error) {
 	query := r.URL.Query()
 	if len(r.Header.Values(principal.Header)) > 0 || !query.Has(principal.TicketParameter) {

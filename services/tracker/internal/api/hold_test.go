@@ -27,7 +27,7 @@ import (
 
 const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// still is a job that never changes.
+// still implements the dependencies of the API for a job that never changes.
 type still struct{}
 
 func (still) ResultSize(context.Context, string) (int64, error) { return 0, nil }
@@ -84,14 +84,15 @@ func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	}
 }
 
-// canceled is a job that has been canceled.
+// canceled implements the dependencies of the API for a canceled job.
 type canceled struct{ still }
 
 func (canceled) Find(context.Context, string) (job.Snapshot, error) {
 	return job.Snapshot{JobID: id, Version: 2, Status: job.Canceled, Stage: job.StageCanceled, Progress: 10}, nil
 }
 
-// Progress that was published before the end may be merged after it.
+// A progress event that was published before the job ended may be recorded afterwards. It makes a
+// newer version of the job, which the stream must not send.
 func TestAStreamEndsWithItsFirstTerminalFrame(t *testing.T) {
 	t.Parallel()
 	source := canceled{}
@@ -110,7 +111,7 @@ func TestAStreamEndsWithItsFirstTerminalFrame(t *testing.T) {
 	}
 }
 
-// meanwhile calls do at each write.
+// meanwhile calls do before each write of the response.
 type meanwhile struct {
 	deadlines
 	do func()
@@ -121,7 +122,7 @@ func (w *meanwhile) Write(p []byte) (int, error) {
 	return w.deadlines.Write(p)
 }
 
-// serve returns the routes of a tracker, and the header of a principal who may do everything.
+// serve returns the API, its routes, and the principal header of an admin.
 func serve(t *testing.T, hub *watch.Hub) (*api.API, *httpd.Mux, string) {
 	t.Helper()
 	signs := principal.Config{Secret: "a-secret-of-thirty-two-bytes-0123"}
@@ -137,7 +138,7 @@ func serve(t *testing.T, hub *watch.Hub) (*api.API, *httpd.Mux, string) {
 	return a, mux, header
 }
 
-// deadlines accepts write deadlines, as a connection does.
+// deadlines is a ResponseRecorder that accepts write deadlines.
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }

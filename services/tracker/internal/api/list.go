@@ -24,7 +24,7 @@ import (
 
 // Lister lists jobs.
 type Lister interface {
-	// List returns the first jobs that a filter selects, at most limit.
+	// List returns the first jobs that match the filter, at most limit.
 	List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error)
 }
 
@@ -41,7 +41,7 @@ type listedBody struct {
 	Size      int64    `json:"size"`     // bytes
 	Duration  *float64 `json:"duration"` // seconds; null if unknown
 	Attempt   int      `json:"attempt"`
-	Cached    bool     `json:"cached,omitempty"` // the result is that of another job with the same recording
+	Cached    bool     `json:"cached,omitempty"` // the result was copied from another job with the same recording
 }
 
 func (a *API) listedOf(l query.Listed, language locale.Language) listedBody {
@@ -65,7 +65,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.listFor(r.Context(), filter, limit+1) // one more than the page, to find out whether there is a next page
+	found, err := a.listFor(r.Context(), filter, limit+1) // one job more than the page shows whether there is a next page
 	if err != nil {
 		return err
 	}
@@ -86,8 +86,8 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	return httpd.JSON(w, http.StatusOK, body)
 }
 
-// listFor lists the jobs that a filter selects and the principal may know of. If the filter has
-// another owner, the list is empty, whether or not this owner exists.
+// listFor lists the jobs that match a filter and to which the principal has access. If the filter
+// has another owner than the principal, the list is empty, whether or not that owner exists.
 func (a *API) listFor(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error) {
 	if p := principal.From(ctx); !p.May(principal.Admin) {
 		if !p.Sees(cmp.Or(f.Owner, p.Owner)) {
@@ -104,8 +104,8 @@ const (
 	maxLimit     = 200
 )
 
-// parseFilter reads the filter and the limit. Unknown parameters are ignored. A parameter without a
-// value, which forms send, counts as absent.
+// parseFilter parses the filter and the limit of a list. It ignores unknown parameters, and treats
+// an empty parameter, which HTML forms send, as absent.
 func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
 	q := params{values: values, Params: parameters.Params{Get: values.Get}}
 	f.Statuses = q.statuses("status")
@@ -120,15 +120,15 @@ func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
 	return f, limit, q.Err()
 }
 
-// params reads the parameters of a list.
+// params parses the query parameters of a list, and collects their errors.
 type params struct {
 	parameters.Params
 
 	values url.Values
 }
 
-// statuses reads one or several statuses, separated by commas or repeated. It returns all statuses
-// if the parameter is absent.
+// statuses parses a parameter with statuses, which may be separated by commas or repeated. It
+// returns all statuses if the parameter is absent.
 func (q *params) statuses(name string) []job.Status {
 	var selected []job.Status
 	for _, value := range q.values[name] {
@@ -181,7 +181,7 @@ func (q *params) cursor(name string) query.Cursor {
 	return c
 }
 
-// formatCursor returns the text of a cursor, which is opaque to clients.
+// formatCursor encodes a cursor. Clients must not rely on its format.
 func formatCursor(c query.Cursor) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", c.CreatedAt.UnixMicro(), c.JobID))
 }
@@ -198,5 +198,5 @@ func parseCursor(s string) (query.Cursor, bool) {
 	return query.Cursor{CreatedAt: at, JobID: id}, ok && err == nil && representable(at)
 }
 
-// representable reports whether RFC 3339 can represent the year of a time.
+// representable reports whether RFC 3339 can represent the year of t.
 func representable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }

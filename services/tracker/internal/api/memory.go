@@ -9,16 +9,17 @@ import (
 
 // Sizes finds the sizes of results.
 type Sizes interface {
-	// ResultSize returns the size of a job's result in bytes; 0 if it is small, or if there is none.
+	// ResultSize returns the size of a job's result in bytes; 0 if the result is small, or if the
+	// job has none.
 	ResultSize(ctx context.Context, id string) (int64, error)
 }
 
-// copies is how many times a large result is in memory while a response with it is made: as it was
-// read, as it is encoded, and as it is written.
+// copies is how many copies of a large result are in memory while a response is made: the result
+// that was read, the encoded one, and the one that is being written.
 const copies = 3
 
-// withResult makes a handler whose response may contain the result of the job. It bounds the memory
-// of large results.
+// withResult wraps a handler whose response may contain the result of the job. If the result is
+// large, the handler is called only while memory for it is available.
 func (a *API) withResult(h jobHandler) jobHandler {
 	return func(w http.ResponseWriter, r *http.Request, id string) error {
 		size, err := a.Sizes.ResultSize(r.Context(), id)

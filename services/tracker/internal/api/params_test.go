@@ -16,7 +16,7 @@ import (
 
 const exampleID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// brokenRules lists the parameters whose rules an error names.
+// brokenRules returns the names of the parameters that an error refuses.
 func brokenRules(err error) []string {
 	var names []string
 	if f, ok := errors.AsType[*fault.Error](err); ok {

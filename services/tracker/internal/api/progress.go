@@ -20,10 +20,10 @@ import (
 
 // The durations of a stream.
 const (
-	firstReread  = time.Second      // time until the row is read again: a live update may be lost at the beginning
-	writeTimeout = 10 * time.Second // a client that reads no frame for this time is disconnected
-	retry        = "retry: 2000\n"  // milliseconds until an EventSource reconnects
-	minRetry     = time.Second      // the shortest retry at a shutdown; the longest is twice that
+	firstReread  = time.Second      // time until the first further read of the record, since the first live update may be lost
+	writeTimeout = 10 * time.Second // a client is disconnected if a write to it takes longer
+	retry        = "retry: 2000\n"  // the EventSource reconnects after 2000 ms
+	minRetry     = time.Second      // shortest delay until clients reconnect after a shutdown; the longest is twice as long
 )
 
 // progress streams the versions of a job until it has ended.
@@ -37,7 +37,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 	if err != nil {
 		return err
 	}
-	if first.Status == job.Erased { // 410 and 204 stop an EventSource
+	if first.Status == job.Erased { // the problem with status 410 stops an EventSource
 		return job.Gone()
 	}
 	seen := lastEventID(r)
@@ -48,7 +48,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 		w.WriteHeader(http.StatusNoContent) // 204 stops an EventSource
 		return nil
 	}
-	if seen > first.Version { // the job has no such version, so the id is ignored
+	if seen > first.Version { // the id is ignored, since the job has no such version
 		seen = noneSeen
 	}
 	language := a.language(r)
@@ -70,11 +70,11 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 	return nil
 }
 
-// noneSeen is the last event id of a client that has seen no event.
+// noneSeen stands for the last event id of a client that has received no event.
 const noneSeen int64 = -1
 
-// lastEventID returns the version that the client has seen last; noneSeen if the id is absent or
-// malformed.
+// lastEventID returns the id of the last event that the client has received, which is a version of
+// the job. It returns noneSeen if the id is absent or malformed.
 func lastEventID(r *http.Request) int64 {
 	given := r.Header.Get("Last-Event-ID")
 	if given == "" {
@@ -98,10 +98,10 @@ type stream struct {
 }
 
 // run sends new versions until the job has ended, the client has disconnected, its authentication
-// has expired, or the shutdown ends the stream. If a read fails, it is repeated after a second, so
-// that the last version may be late but is sent.
+// has expired, or the shutdown ends the stream. A read that fails is repeated after a second.
+// Therefore the last version may be late, but it is sent.
 func (s *stream) run(ctx context.Context) error {
-	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // removes the deadline for the next request on this connection
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // the next request on this connection must not inherit the deadline
 	if ended, err := s.open(ctx); err != nil || ended {
 		return err
 	}
@@ -128,7 +128,7 @@ func (s *stream) run(ctx context.Context) error {
 				return err
 			}
 			s.refresh(ctx)
-		case <-stopped: // the ends are spread over Drain, since all clients reconnect to other replicas
+		case <-stopped: // the random delay spreads the reconnects of all clients over Drain
 			stopped, end = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Drain+1))
 		case <-end:
 			return s.write(reconnect())
@@ -139,14 +139,14 @@ func (s *stream) run(ctx context.Context) error {
 }
 
 // reconnect returns the last block of a stream whose job has not ended: the delay after which the
-// client reconnects, to another replica or with new credentials.
+// client reconnects. The client may then reach another replica, or use new credentials.
 func reconnect() []byte {
 	return fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
 }
 
-// open sends the headers. If there is a version that the client has not seen, open sends it too.
-// It reports whether the job has ended with that version: a later one, with the rest of the
-// progress, is not sent.
+// open sends the headers, and the current version if the client has not received it yet. It reports
+// whether the job has ended with this version: then no later version is sent, even if late progress
+// makes one.
 func (s *stream) open(ctx context.Context) (ended bool, err error) {
 	v, _, err := s.watch.Current(ctx)
 	if err == nil && v.Version > s.sent {
@@ -166,7 +166,7 @@ func (s *stream) refresh(ctx context.Context) {
 	}
 }
 
-// send sends a version, unless the client has seen it already.
+// send sends a version, unless the client has received it already.
 func (s *stream) send(v *watch.Version) error {
 	if v.Version <= s.sent {
 		return nil
@@ -199,23 +199,24 @@ type frameBody struct {
 	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
-	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
-	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
-	WaitingCode   string       `json:"waiting_code,omitempty"`     // in the stage waiting: the reason
-	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: the code of the refusal
-	Fetch         job.Fetch    `json:"fetch,omitzero"`             // in the stage fetching
+	Analysis      string       `json:"analysis_message,omitempty"` // text that the analysis server sent
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // only in the stage waiting
+	WaitingCode   string       `json:"waiting_code,omitempty"`     // only in the stage waiting: why the job waits
+	Refused       string       `json:"refused_code,omitempty"`     // only in the stage refused: why the callback was refused
+	Fetch         job.Fetch    `json:"fetch,omitzero"`             // only in the stage fetching
 	Result        job.Result   `json:"result"`
-	Warnings      job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
-	Cached        bool         `json:"cached,omitempty"`   // the result is that of another job with the same recording
+	Warnings      job.Warnings `json:"warnings,omitempty"` // codes of the corrections that were made to the result
+	Cached        bool         `json:"cached,omitempty"`   // the result was copied from another job with the same recording
 	Error         *job.Failure `json:"error,omitempty"`
 }
 
-// frame renders a version as a frame. All streams with the same language share the result.
+// frame encodes a version as a frame of the stream. Streams with the same language share the
+// encoded frame.
 func (s *stream) frame(v *watch.Version) ([]byte, error) {
 	return v.Render(string(s.language), func(now job.Snapshot) ([]byte, error) {
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "id: %d\ndata: ", now.Version)
-		data := json.NewEncoder(&b) // ends the line, and escapes line breaks in the data
+		data := json.NewEncoder(&b) // Encode appends a newline, and JSON escapes line breaks
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
@@ -229,8 +230,8 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 	})
 }
 
-// frameStatus returns the status that a stream shows. The stream of an erased job ends with the
-// status canceled, which every client knows. Later requests are answered with 410.
+// frameStatus returns the status that a frame contains. For an erased job it is canceled, which
+// every client knows, and which ends the stream. Later requests are answered with 410.
 func frameStatus(s job.Status) job.Status {
 	if s == job.Erased {
 		return job.Canceled

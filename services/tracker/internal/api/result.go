@@ -17,24 +17,24 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// jobBody is the part that all responses about a job have.
+// jobBody has the members that all responses about a job have.
 type jobBody struct {
 	JobID         string       `json:"job_id"`
-	Owner         string       `json:"owner,omitempty"` // empty: the job belongs to admins
+	Owner         string       `json:"owner,omitempty"` // if empty, only admins have access
 	TokenID       string       `json:"token_id"`
 	FileName      string       `json:"file_name"`
 	Status        job.Status   `json:"status"`
 	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
-	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
+	Analysis      string       `json:"analysis_message,omitempty"` // text that the analysis server sent
 	Error         *job.Failure `json:"error"`
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
-	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
-	WaitingCode   string       `json:"waiting_code,omitempty"`   // in the stage waiting: the reason
-	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: the code of the refusal
-	Fetch         job.Fetch    `json:"fetch,omitzero"`           // in the stage fetching
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // only in the stage waiting
+	WaitingCode   string       `json:"waiting_code,omitempty"`   // only in the stage waiting: why the job waits
+	Refused       string       `json:"refused_code,omitempty"`   // only in the stage refused: why the callback was refused
+	Fetch         job.Fetch    `json:"fetch,omitzero"`           // only in the stage fetching
 
 	AudioExpiresAt time.Time `json:"audio_expires_at,omitzero"` // when the recording of an ended job will be deleted
 	AudioDeletedAt time.Time `json:"audio_deleted_at,omitzero"`
@@ -53,11 +53,11 @@ func (a *API) bodyOf(s job.Snapshot, l locale.Language) jobBody {
 type resultBody struct {
 	jobBody
 	Result   job.Result   `json:"result"`
-	Warnings job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
-	Cached   bool         `json:"cached"`             // the result is that of another job with the same recording
+	Warnings job.Warnings `json:"warnings,omitempty"` // codes of the corrections that were made to the result
+	Cached   bool         `json:"cached"`             // the result was copied from another job with the same recording
 }
 
-// failure returns the failure of a job in a language; nil if the job has not failed.
+// failure returns the failure of a job with texts in the language l; nil if the job has not failed.
 func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	if s.Status != job.Failed {
 		return nil
@@ -66,8 +66,8 @@ func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	return &f
 }
 
-// entityTag returns the entity tag of a version in a language. It has the expiry of the recording,
-// which changes with the settings.
+// entityTag returns the entity tag of a version in a language. It contains the time at which the
+// recording expires, because this time changes if the operator changes the retention.
 func (a *API) entityTag(s job.Snapshot, l locale.Language) string {
 	if expiry := a.opt.Retention.AudioExpiry(s); !expiry.IsZero() {
 		return fmt.Sprintf(`"%d-%s-%x"`, s.Version, l, expiry.Unix())
@@ -75,7 +75,8 @@ func (a *API) entityTag(s job.Snapshot, l locale.Language) string {
 	return fmt.Sprintf(`"%d-%s"`, s.Version, l)
 }
 
-// result responds with the job. If the request has a wait, result responds when the job changes.
+// result responds with the job. If the request has a wait, result delays the response until the job
+// changes or the wait is over.
 func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	wait, applied, err := waitOf(r)
 	if err != nil {
@@ -102,7 +103,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	h, tag := w.Header(), a.entityTag(s, language)
 	h.Set("ETag", tag)
 	h.Set("Vary", varyBy)
-	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
+	h.Set("Cache-Control", "private, no-cache") // caches may store the answer, but must revalidate it
 	if s.Cached {
 		h.Set("Cache-Status", httpd.CacheHit)
 	}
@@ -117,11 +118,11 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	return sendResult(w, resultBody{jobBody: a.bodyOf(s, language), Result: s.Result, Warnings: s.Warnings, Cached: s.Cached})
 }
 
-// largeResult is the size from which a result is not encoded again, in bytes.
+// largeResult is the size in bytes from which a result is sent as it is stored.
 const largeResult = 64 << 10
 
-// sendResult responds with the job. A large result, which is JSON already, is written as it is
-// stored: encoding it would need several copies of it.
+// sendResult responds with the job. It writes a large result as it is stored, because encoding it
+// again would need several copies in memory.
 func sendResult(w http.ResponseWriter, body resultBody) error {
 	if len(body.Result) < largeResult {
 		return httpd.JSON(w, http.StatusOK, body)
@@ -132,18 +133,19 @@ func sendResult(w http.ResponseWriter, body resultBody) error {
 	if err != nil {
 		return fmt.Errorf("encode reply: %w", err)
 	}
-	const member = `"result":` // cannot occur inside a JSON string, where the quotes would be escaped
+	const member = `"result":` // no JSON string contains this text, since its quotes would be escaped
 	before, after, _ := bytes.Cut(text, []byte(member+"null"))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	whole := io.MultiReader(bytes.NewReader(before), strings.NewReader(member), strings.NewReader(string(result)), bytes.NewReader(after))
-	// WriterTo is hidden: it would copy the whole result before it is written.
+	// The struct hides the method WriteTo, which would copy the whole result before it writes.
 	_, _ = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{whole}) // fails if the client has left
 	return nil
 }
 
-// longPoll returns the job when it has ended, or when changedFrom returns true for its first and
-// its current version. It returns the job unchanged when the wait is over or the process stops.
+// longPoll waits until the job has ended, or until changedFrom returns true for the first and the
+// current version of the job. It also returns when the wait is over or the process stops. It
+// returns the current version.
 func (a *API) longPoll(ctx context.Context, id string, wait time.Duration, changedFrom func(first, now job.Snapshot) bool) (job.Snapshot, error) {
 	watch, err := a.Hub.Watch(ctx, id)
 	if err != nil {
@@ -162,7 +164,7 @@ func (a *API) longPoll(ctx context.Context, id string, wait time.Duration, chang
 		select {
 		case <-changed:
 		case <-reread.C:
-			_ = watch.Refresh(ctx) // if it fails, the next read or a live update replaces it
+			_ = watch.Refresh(ctx) // an error is ignored: a live update or the next read follows
 			reread.Reset(a.opt.Heartbeat)
 		case <-timeout.C:
 			return v.Snapshot, nil

@@ -1,9 +1,9 @@
 // Package api serves jobs over HTTP: the current result, the progress as a stream of server-sent
 // events, lists, links to recordings, tickets, and the actions cancel, retry and erase.
 //
-// Clients see only committed records. A job that is accepted but not recorded yet has the stage
-// received. All streams of one job share the reads and the rendered frames, and no stream waits for
-// another.
+// Clients see only committed records. A job that is accepted but not recorded yet is shown in the
+// stage received. All streams of one job share the database reads and the encoded frames, and no
+// stream waits for another.
 package api
 
 import (
@@ -29,13 +29,13 @@ type Reader interface {
 	Access
 }
 
-// Access checks whether a principal may know of a job. Its methods fail with fault.JobNotFound if
-// there is no such job, or if the job belongs to another owner. For an admin CheckRead and
-// CheckControl return nil even if there is no such job.
+// Access checks whether a principal has access to a job. Its methods fail with fault.JobNotFound if
+// the job does not exist, or if it belongs to another owner. For an admin, CheckRead and
+// CheckControl return nil even if the job does not exist.
 type Access interface {
 	Status(ctx context.Context, p principal.Principal, id string) (job.Status, error)
-	CheckRead(ctx context.Context, p principal.Principal, id string) error    // works without the bus
-	CheckControl(ctx context.Context, p principal.Principal, id string) error // works without the database
+	CheckRead(ctx context.Context, p principal.Principal, id string) error    // needs the database, but not NATS
+	CheckControl(ctx context.Context, p principal.Principal, id string) error // needs NATS, but not the database
 }
 
 // Dependencies has the dependencies of the API.
@@ -54,13 +54,13 @@ type Dependencies struct {
 
 // Options are the settings of the API.
 type Options struct {
-	Language  locale.Language // used if Accept-Language names no language that is known
+	Language  locale.Language // used if Sori supports no language in Accept-Language
 	Heartbeat time.Duration   // time between two comments on a stream
-	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
-	Memory    int64           // memory for the large results that are being sent, in bytes
+	Hold      time.Duration   // how long streams stay open in a shutdown, since their jobs may end soon
+	Memory    int64           // memory for all large results that are being sent, in bytes
 	Retention job.Retention
 	LogMaxAge time.Duration // how long events are kept in the stream of logs
-	Drain     time.Duration // after Hold, the time over which the ends of the remaining streams are spread
+	Drain     time.Duration // how long after Hold the last stream ends
 }
 
 // API serves requests.
@@ -68,7 +68,7 @@ type API struct {
 	Dependencies
 	opt     Options
 	memory  *membound.Bound
-	stopped chan struct{} // closed at a shutdown
+	stopped chan struct{} // closed when the shutdown begins
 	streams atomic.Int64
 }
 
@@ -77,7 +77,7 @@ func New(d Dependencies, opt Options) *API {
 	return &API{Dependencies: d, opt: opt, memory: membound.New(opt.Memory), stopped: make(chan struct{})}
 }
 
-// The paths that answers refer to.
+// The paths that answers contain.
 const (
 	resultPath   = "/tokens/analysis-result/"
 	progressPath = "/tokens/analysis-progress/"
@@ -98,8 +98,8 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("DELETE /jobs/{job_id}", a.write(a.erase))
 }
 
-// Run waits for ctx to end. Then it ends long polls and starts the Hold of open streams. It does
-// not wait for them: the shutdown of the server does.
+// Run waits until ctx ends. Then it ends the long polls, and lets each stream end after Hold. Run
+// does not wait until the streams have ended: the HTTP server does.
 func (a *API) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.stopped)

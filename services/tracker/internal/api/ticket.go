@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// ticketBody is the response to POST /jobs/{job_id}/ticket. The URLs are paths of the API.
+// ticketBody is the response to POST /jobs/{job_id}/ticket. Its URLs have no scheme and host.
 type ticketBody struct {
 	Ticket      string    `json:"ticket"`
 	ExpiresAt   time.Time `json:"expires_at"`
@@ -19,7 +19,7 @@ type ticketBody struct {
 	AudioURL    string    `json:"audio_url"`
 }
 
-// ticket responds with a ticket for the job.
+// ticket responds with a ticket for the job, and with URLs that contain the ticket.
 func (a *API) ticket(w http.ResponseWriter, r *http.Request, id string) error {
 	p := principal.From(r.Context())
 	switch status, err := a.Reader.Status(r.Context(), p, id); {

@@ -12,18 +12,19 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Usages sums the usage of owners.
+// Usages computes the usage of owners.
 type Usages interface {
-	// Usage returns the usage of an owner's jobs, and which of the given jobs of the owner are
-	// recorded. It does not count the logs of jobs that were created before the day of logsFrom.
+	// Usage returns the sums over an owner's jobs, and which of the given jobs are recorded and
+	// belong to the owner. The size of logs does not include jobs that were created before the day
+	// of logsFrom.
 	Usage(ctx context.Context, owner string, logsFrom time.Time, jobs []string) (query.Usage, error)
 }
 
-// usagePath is a route for the gateway only. The gateway does not forward it: it answers its
-// clients itself, with the usage and with the budgets, which only the gateway knows.
+// usagePath is a route that only the gateway requests. The gateway does not forward clients'
+// requests to it, but answers them itself: it adds the budgets, which only the gateway knows.
 const usagePath = "/internal/usage"
 
-// maxUsageJobs is the number of jobs that a request may name.
+// maxUsageJobs is the largest number of jobs in the query of a request.
 const maxUsageJobs = 256
 
 // usageBody is the response to GET /internal/usage.
@@ -32,11 +33,11 @@ type usageBody struct {
 	StagedBytes int64    `json:"staged_bytes"`
 	StoredBytes int64    `json:"stored_bytes"`
 	LogBytes    int64    `json:"log_bytes"`
-	Recorded    []string `json:"recorded"` // the jobs named in the query that the sums include
+	Recorded    []string `json:"recorded"` // the jobs from the query that are recorded, and included in the sums
 }
 
-// usage responds with the usage of the principal's jobs. The parameter job, which may be repeated,
-// names jobs that the gateway has accepted and that may not be recorded yet.
+// usage responds with the usage of the principal. The query parameter job, which may be repeated,
+// is a job that the gateway has accepted and that may not be recorded yet.
 func (a *API) usage(w http.ResponseWriter, r *http.Request) error {
 	jobs := r.URL.Query()["job"]
 	if len(jobs) > maxUsageJobs {
@@ -54,6 +55,6 @@ func (a *API) usage(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return httpd.JSON(w, http.StatusOK, usageBody{
 		Jobs: u.Jobs, StagedBytes: u.StagedBytes, StoredBytes: u.StoredBytes, LogBytes: u.LogBytes,
-		Recorded: append([]string{}, u.Recorded...), // never null in JSON
+		Recorded: append([]string{}, u.Recorded...), // [] instead of null if there is none
 	})
 }

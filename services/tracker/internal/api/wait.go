@@ -12,9 +12,9 @@ import (
 // maxWait is the longest duration of a long poll.
 const maxWait = 60 * time.Second
 
-// waitOf returns how long the response may be delayed. It reads ?wait=30, which must be valid, or
-// the preference wait (RFC 7240), which is limited to maxWait. applied is the value of
-// Preference-Applied.
+// waitOf returns for how long the response may be delayed. It parses the query parameter wait, or
+// else the preference wait in the Prefer header (RFC 7240), of which at most maxWait is applied.
+// applied is the value for Preference-Applied; "" if there is no preference.
 func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	if query := r.URL.Query(); query.Has("wait") {
 		seconds, err := strconv.Atoi(query.Get("wait"))
@@ -31,8 +31,8 @@ func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	return time.Duration(seconds) * time.Second, "wait=" + strconv.Itoa(seconds), nil
 }
 
-// preferredWait returns the value of the preference wait. If there are several, the first is used.
-// A malformed value is ignored.
+// preferredWait returns the first preference wait in the lines of the Prefer header. It returns
+// false if there is none, or if its value is malformed.
 func preferredWait(lines []string) (seconds int, ok bool) {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {

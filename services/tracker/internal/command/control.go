@@ -23,42 +23,44 @@ const (
 	Retry  Action = "retry"
 )
 
-// Control cancels and retries jobs. Before it returns, it also tries to record the event that it
-// has appended, for at most two seconds, so that the client's next request sees the change.
+// Control cancels and retries jobs. After it has appended the event, it also tries to record the
+// event, for at most two seconds, so that the client's next request sees the change.
 type Control struct {
 	decider  *Decider
 	rows     Finder
 	usage    LogUsage
-	interval time.Duration // shortest time between two retries of a job
+	interval time.Duration // shortest time between two retries of a job, after freeAttempts attempts
 }
 
-// freeAttempts is how many attempts a job may have before the interval between its retries applies.
+// freeAttempts is the number of attempts of a job before retries are limited to one per interval.
 const freeAttempts = 10
 
-// retryRoom is a limit of the used fraction of the stream of logs. From this limit on no job is
-// retried, since a retry begins a series of events. The rest of the stream is reserved for the end of
-// accepted jobs, for cancellations and for erasures.
+// retryRoom is the used fraction of the stream of logs from which no job is retried, since a retry
+// causes a series of events. The rest of the stream is reserved for the ends of accepted jobs, for
+// cancellations and for erasures.
 const retryRoom = 0.95
 
-// NewControl makes a control. After ten attempts, a job may be retried only if interval has passed
-// since its last retry, since each retry costs an analysis.
+// NewControl makes a Control. After freeAttempts attempts, a job may be retried only if interval
+// has passed since its last retry, because each retry costs an analysis.
 func NewControl(decider *Decider, rows Finder, usage LogUsage, interval time.Duration) *Control {
 	return &Control{decider: decider, rows: rows, usage: usage, interval: interval}
 }
 
-// Request is the request of an action.
+// Request is a request to perform an action on a job.
 type Request struct {
 	Job    string
 	Action Action
-	Force  bool   // retry a job even if its failure is permanent
-	By     string // the requester's name in the event
+	Force  bool   // retry the job even if its failure is permanent
+	By     string // name of the requester, for the event
 }
 
-// Do performs an action on a job and returns the job's status after the action. Canceling a
-// canceled job succeeds. If the status does not allow the action, Do fails with fault.Conflict, and
-// the failure lists the allowed actions. A retry fails with fault.RateLimited if it comes too soon
-// after the last one, and with fault.Exhausted if the stream of logs is nearly full. The caller
-// must have checked that the principal may know of the job.
+// Do performs an action on a job and returns the job's status after the action. The caller must
+// have checked that the principal has access to the job.
+//
+// If the status does not allow the action, Do fails with fault.Conflict, and the error lists the
+// allowed actions. However, canceling a canceled job succeeds. A retry fails with fault.RateLimited
+// if it comes too soon after the last one, and with fault.Exhausted if the stream of logs is nearly
+// full.
 func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	id := r.Job
 	if r.Action == Retry {
@@ -80,7 +82,8 @@ func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	return statusOf(log), nil
 }
 
-// withoutLog answers for a job whose log has expired. It reads the record: no action is allowed.
+// withoutLog returns the answer for a job whose log has expired, according to the job's record.
+// Such a job allows no action.
 func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job.Status, error) {
 	s, err := recorded(ctx, c.rows, id)
 	switch {
@@ -95,13 +98,14 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	}
 }
 
-// rule returns the rule that appends canceled or retried if the log allows the action. The log also
-// limits the retries of a job: all replicas read it, and it survives all of them.
+// rule returns the rule that appends canceled or retried if the log allows the action. The rule
+// finds the time of the last retry in the log, so that the limit of retries holds for all replicas
+// and after restarts.
 func (r Request) rule(interval time.Duration, now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
 		case forgotten(log):
-			return nil, fault.JobNotFound() // Do reads the record
+			return nil, fault.JobNotFound() // after this error Do reads the record
 		case log.Erased():
 			return nil, job.Gone()
 		case r.Action == Cancel && statusOf(log) == job.Canceled:
@@ -125,7 +129,7 @@ func (r Request) rule(interval time.Duration, now time.Time) Rule {
 	}
 }
 
-// checkRoom fails if the stream of logs has no room for retries.
+// checkRoom returns an error if the stream of logs has no room for retries.
 func (c *Control) checkRoom(ctx context.Context) error {
 	used, err := c.usage(ctx)
 	if err == nil && used >= retryRoom {
@@ -144,7 +148,7 @@ func lastRetry(log event.Log) time.Time {
 	return time.Time{}
 }
 
-// tooSoon returns the failure of a retry that comes too soon after the last one.
+// tooSoon returns the error for a retry that is allowed only after wait.
 func tooSoon(wait time.Duration) error {
 	return &fault.Error{
 		Kind: fault.RateLimited, Code: "rate-limited", RetryAfter: wait, Extra: map[string]any{"limit": "retries"},
@@ -152,7 +156,7 @@ func tooSoon(wait time.Duration) error {
 	}
 }
 
-// statusOf returns the status of a job by its log.
+// statusOf returns the status of the job to which a log belongs.
 func statusOf(log event.Log) job.Status {
 	terminal, ended := log.Terminal()
 	if !ended {
@@ -170,8 +174,9 @@ func statusOf(log event.Log) job.Status {
 	}
 }
 
-// allowed returns the actions that a log allows without force. A retry needs a recording: in the
-// bucket, or at its source. The staged bytes are removed when an upload fails.
+// allowed returns the actions that a log allows without force. A retry is allowed only if the
+// recording is in the bucket or can be fetched again. The staged bytes do not suffice, since they
+// are removed when an upload fails.
 func allowed(log event.Log) []Action {
 	switch status := statusOf(log); {
 	case status == job.Processing:
@@ -189,33 +194,33 @@ func hasRecording(log event.Log) bool {
 	return stored || hasSource(log)
 }
 
-// hasSource reports whether the recording of a job is fetched from a source.
+// hasSource reports whether the recording is one that the uploader fetches from a URL.
 func hasSource(log event.Log) bool {
 	received, _ := event.Last[event.Received](log)
 	return received.Source != ""
 }
 
-// permanent reports whether a job that has a recording failed for a reason that another attempt does
-// not change. A failed event that cannot be decoded does not count as permanent.
+// permanent reports whether a job has a recording and failed for a reason that another attempt
+// cannot remove. If the failed event cannot be decoded, permanent returns false.
 func permanent(log event.Log) bool {
 	terminal, _ := log.Terminal()
 	failed, ok := terminal.(event.Failed)
 	return ok && hasRecording(log) && !failed.Retryable
 }
 
-// notRetryable returns the conflict of a retry that needs force.
+// notRetryable returns the error for a retry of a permanent failure without force.
 func notRetryable() error {
 	return withActions(fault.New(fault.Conflict, "not-retryable",
 		"The job failed for a reason that another try does not change. With ?force=true it is tried all the same."), job.Failed, []Action{})
 }
 
-// audioDeleted returns the conflict of a retry after the recording was deleted.
+// audioDeleted returns the error for a retry of a job whose recording was deleted.
 func audioDeleted(status job.Status) error {
 	return withActions(fault.New(fault.Conflict, "job-not-retryable",
 		"The job's recording was deleted when its retention was over. Please upload it again."), status, []Action{})
 }
 
-// conflict returns the failure of an action that the job's status does not allow.
+// conflict returns the error for an action that the job's status does not allow.
 func conflict(action Action, status job.Status, allowed []Action) error {
 	switch {
 	case action == Cancel:
@@ -230,7 +235,7 @@ func conflict(action Action, status job.Status, allowed []Action) error {
 	}
 }
 
-// withActions adds the current status of the job and the allowed actions to a failure.
+// withActions adds the status of the job and the allowed actions to an error.
 func withActions(f *fault.Error, status job.Status, allowed []Action) error {
 	f.Extra = map[string]any{"current_status": status, "allowed": allowed}
 	return f

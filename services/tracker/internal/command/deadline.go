@@ -11,15 +11,15 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Deadlines limit the time until the analysis server accepts a job, and then the time until the
-// analysis ends. The limit of the analysis depends on the duration of the recording.
+// Deadlines has two time limits: one until the analysis server accepts a job, and one for the
+// analysis. The second depends on the duration of the recording.
 type Deadlines struct {
-	Dispatch time.Duration // limit from received, retried or lapsed to dispatched
-	Factor   float64       // limit of the analysis, as a multiple of the duration of the recording
-	Min, Max time.Duration // bounds of that limit; it is Max if the duration is unknown
+	Dispatch time.Duration // from received, retried or lapsed to dispatched
+	Factor   float64       // an analysis may take Factor times the duration of the recording
+	Min, Max time.Duration // bounds of the time for an analysis, which is Max if the duration is unknown
 }
 
-// analysis returns the time that the analysis may take. seconds is the duration of the audio.
+// analysis returns how long the analysis of a recording of the given duration may take.
 func (d Deadlines) analysis(seconds float64) time.Duration {
 	if seconds <= 0 || seconds*d.Factor >= d.Max.Seconds() {
 		return d.Max
@@ -27,15 +27,15 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
 }
 
-// minFollow is the shortest time without a published wait after which a job that waits for the
-// analysis of another job fails. The dispatcher publishes the wait every few minutes.
+// minFollow is the shortest deadline of a job that waits for the analysis of another job, counted
+// from its newest waiting event. The dispatcher publishes such an event every few minutes.
 const minFollow = 30 * time.Minute
 
-// rule returns the rule that appends an event if a deadline is over at the time now. followed is
-// the time when the dispatcher last published that the job waits for the analysis of another job,
-// or the zero time if it never did. The rule appends
+// rule returns the rule that appends an event if a deadline has passed at the time now. followed is
+// when the dispatcher last published that the job waits for the analysis of another job; the zero
+// time if it has not. The rule appends
 //
-//  1. nothing if no deadline is over or the job has ended,
+//  1. nothing if no deadline has passed or the job has ended,
 //  2. nothing if the job has no attempt yet and followed is less than minFollow ago (or less than
 //     Deadlines.Dispatch, if that is longer),
 //  3. lapsed if the analysis server has accepted the attempt, so that the dispatcher may begin
@@ -46,7 +46,7 @@ func (d Deadlines) rule(now, followed time.Time) Rule {
 		if _, ended := log.Terminal(); ended || len(log) == 0 {
 			return nil, nil
 		}
-		from := log[0] // the event that the deadline counts from
+		from := log[0] // the deadline counts from this event
 		for _, r := range log[1:] {
 			switch r.Event.Name() {
 			case event.NameReceived, event.NameRetried, event.NameDispatched, event.NameLapsed:
@@ -60,8 +60,8 @@ func (d Deadlines) rule(now, followed time.Time) Rule {
 	}
 }
 
-// over returns the event that a deadline requires; nil if no deadline is over. The event last began
-// the current stage, and took is the time since then.
+// over returns the event to append because a deadline has passed; nil if none has passed. last is
+// the event with which the current stage began, and took is the time since then.
 func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) event.Event {
 	id, attempt := log[0].Event.Job(), log.Attempt()
 	stored, inBucket := event.Last[event.Stored](log)
@@ -85,7 +85,7 @@ func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) even
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true,
 			Detail: "The audio could not be fetched and stored in time.",
 		}
-	default: // the recording is not in the bucket
+	default: // the recording is neither in the bucket nor can it be fetched
 		return event.Failed{
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout,
 			Detail: "The audio could not be stored in time. Please upload it again.",
@@ -102,25 +102,25 @@ type Overdue struct {
 
 // OverdueRows finds records whose deadline has passed.
 type OverdueRows interface {
-	// Overdue returns at most limit jobs whose deadline has passed at the time now, in the order of
-	// StageAt and id, beginning after the job in the parameter after.
+	// Overdue returns at most limit jobs whose deadline has passed at the time now. They are sorted
+	// by StageAt and id, and follow the job after in this order.
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 
 // Waits finds why jobs wait.
 type Waits interface {
-	// LastWaiting returns the newest waiting event of a job, and when it was published; nil if
-	// there is none.
+	// LastWaiting returns the newest waiting event of a job, and when it was published. The event
+	// is nil if there is none.
 	LastWaiting(ctx context.Context, job string) (*event.Waiting, time.Time, error)
 }
 
-// Sweeper handles jobs whose deadline has passed, so that no job is processing forever. For an
-// analysis that the server has accepted it appends lapsed, so that the dispatcher may begin another
-// attempt; for any other job it appends failed.
+// Sweeper handles jobs whose deadline has passed, so that no job stays processing forever. If the
+// analysis server has accepted the job's attempt, Sweeper appends lapsed, so that the dispatcher
+// may begin another attempt. Otherwise Sweeper appends failed.
 //
-// It scans the records periodically instead of setting a timer for each job: no timer can be lost,
-// fire twice, or outlive its job. The records only name candidates. The Sweeper checks the log of
-// each candidate, and only one of several replicas can append the event.
+// Sweeper scans the records periodically. It sets no timer for each job, because timers could be
+// lost, fire twice, or outlive their jobs. The records only yield candidates: Sweeper checks the
+// log of each candidate, and only one of several replicas can append the event.
 type Sweeper struct {
 	rows      OverdueRows
 	waits     Waits
@@ -133,7 +133,7 @@ type Sweeper struct {
 // SweeperOptions are the settings of a sweeper.
 type SweeperOptions struct {
 	Deadlines Deadlines
-	Interval  time.Duration // the longest time between two sweeps
+	Interval  time.Duration // longest time from the end of a sweep to the next
 	Log       zerolog.Logger
 }
 
@@ -147,8 +147,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	return sweepRepeatedly(ctx, s.interval, s.log, s.Sweep)
 }
 
-// Sweep handles every job whose deadline has passed at the time now. A failure with one job does
-// not delay the others.
+// Sweep handles every job whose deadline has passed at the time now. If it fails for one job, it
+// continues with the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	return sweepPages(s.log.WithContext(ctx), func(ctx context.Context, after Overdue) ([]Overdue, error) {
 		return s.rows.Overdue(ctx, s.deadlines, now, after, sweepPage)
@@ -156,8 +156,8 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 }
 
 // end appends the event that the deadline requires to the log of a job, and records the log. If the
-// log already has a terminal event or a newer stage that the record has missed, this updates the
-// record.
+// log already has a terminal event or a newer stage, end only updates the record, which has missed
+// it.
 func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 	followed, err := s.followed(ctx, o.JobID)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 			Str(logging.Event, string(appended.Name())).Msg("deadline over")
 	}
 	entries := job.Entries(log)
-	if len(log) == 0 { // the log has expired, and nothing can be appended to it: only the record ends
+	if len(log) == 0 { // the log has expired: end the job in its record only, since no event can be appended
 		entries = []job.Entry{{Seq: o.StateSeq + 1, Time: now, Event: event.Failed{
 			JobID: o.JobID, Code: event.CodeLogLost,
 			Detail: "What became of the job is no longer known. Please upload the audio again.",
@@ -181,8 +181,8 @@ func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 	return s.decider.record(ctx, entries)
 }
 
-// followed returns when it was last published that a job waits for the analysis of another one; the
-// zero time if that is not why it waits.
+// followed returns when it was last published that a job waits for the analysis of another job. It
+// returns the zero time if the newest waiting event has another reason, or if there is none.
 func (s *Sweeper) followed(ctx context.Context, id string) (time.Time, error) {
 	waiting, at, err := s.waits.LastWaiting(ctx, id)
 	if err != nil || waiting == nil || waiting.Code != event.CodeSameRecording {

@@ -31,7 +31,7 @@ func TestAJobThatIsNotDispatchedInTimeFails(t *testing.T) {
 	e.wantStatus(received.JobID, job.Failed, "dispatch-timeout")
 	e.wantStatus(waiting, job.Failed, "dispatch-timeout")
 	for id, want := range map[string]event.Failed{
-		received.JobID: {Attempt: 0, Retryable: false}, // the bucket has no recording for a retry
+		received.JobID: {Attempt: 0, Retryable: false}, // not retryable, since the recording was never stored
 		waiting:        {Attempt: 1, Retryable: true},
 	} {
 		if f := testkit.Await[event.Failed](e.Kit, e.bus, id); f.Attempt != want.Attempt || f.Retryable != want.Retryable || f.Detail == "" {
@@ -137,7 +137,8 @@ func TestARetryAndAFurtherAttemptHaveDeadlinesOfTheirOwn(t *testing.T) {
 	e.wantLast(id, event.NameLapsed)
 }
 
-// The record may be behind the log: it only names candidates.
+// The record may lag behind the log. A job that is overdue by its record, but not by its log, must
+// not fail.
 func TestTheLogDecidesIfTheRecordIsBehind(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

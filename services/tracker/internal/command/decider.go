@@ -1,9 +1,9 @@
-// Package command appends events to the logs of jobs: canceled, retried and erased on request,
-// lapsed and failed when a deadline is over, failed when an event cannot be recorded.
+// Package command appends events to the logs of jobs: canceled, retried and erased on request;
+// lapsed and failed when a deadline has passed; failed when an event cannot be recorded.
 //
 // Each decision is a Rule, a pure function of the job's log. The Decider appends the event that the
-// rule returns, if the log has not changed since the rule read it: of several concurrent writers
-// one succeeds. Rules never read records, which may lag behind the log.
+// rule returns, if the log has not changed since it was read. So of several concurrent writers one
+// succeeds. Rules do not read records, which may lag behind the log.
 package command
 
 import (
@@ -16,11 +16,12 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Log is the log of jobs.
+// Log appends events to the logs of jobs.
 type Log interface {
-	// Update appends the event that decide returns for a job's log, if the log has not changed
-	// since; otherwise it calls decide again. It returns the log with the new event. known, unless
-	// it is empty, is used in place of the first read.
+	// Update appends the event that decide returns for a job's log. If the log has changed
+	// meanwhile, Update calls decide again with the new log. It returns the log with the new event.
+	// If known is not empty, the first call of decide gets known, and the log is not read before
+	// it.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -31,7 +32,8 @@ type Projector interface {
 
 // Finder finds the records of jobs.
 type Finder interface {
-	// Find returns the newest version of a job that clients may see; false if there is none.
+	// Find returns the newest version of a job that clients may see. It returns false if the job is
+	// not recorded.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
@@ -68,11 +70,11 @@ func (d *Decider) record(ctx context.Context, entries []job.Entry) error {
 	return d.projector.Project(ctx, entries)
 }
 
-// recordTimeout limits how long a response waits until the event is recorded.
+// recordTimeout is how long a response waits until the event is recorded.
 const recordTimeout = 2 * time.Second
 
-// recordNow records a log at once; the consumer of the events records it again. If it fails, the
-// decision does not fail, since the event is durable.
+// recordNow records a log without waiting for the projection, which records it again. An error is
+// only logged, since the event is durable.
 func (d *Decider) recordNow(ctx context.Context, log event.Log) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()

@@ -31,7 +31,7 @@ type noNotifier struct{}
 
 func (noNotifier) Notify(job.Snapshot) error { return nil }
 
-// env is the core with its real dependencies, without the consumers.
+// env is a test environment of the core: its real dependencies, but no consumers.
 type env struct {
 	*testkit.Kit
 	t             *testing.T
@@ -67,7 +67,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// record appends events to a job's log and projects the log after each.
+// record appends events to a job's log, and projects the log after each event.
 func (e *env) record(events ...event.Event) string {
 	e.t.Helper()
 	for _, ev := range events {
@@ -83,7 +83,7 @@ func (e *env) append(ev event.Event) {
 	must(e.t, err)
 }
 
-// project projects a job's log, as the consumer does.
+// project records a job's log, as the projection does.
 func (e *env) project(id string) {
 	e.t.Helper()
 	log, err := e.jobs.Read(e.Context(), id)
@@ -97,13 +97,13 @@ func (e *env) sweeper(decider *command.Decider) *command.Sweeper {
 	return command.NewSweeper(decider, e.rows, e.jobs, command.SweeperOptions{Deadlines: deadlines, Interval: time.Hour, Log: zerolog.Nop()})
 }
 
-// sweep sweeps as if some time had passed.
+// sweep calls Sweep with a time that lies the given duration in the future.
 func (e *env) sweep(after time.Duration) {
 	e.t.Helper()
 	must(e.t, e.sweeper(e.decider).Sweep(e.Context(), time.Now().Add(after)))
 }
 
-// wantLast checks the last event of a job's log.
+// wantLast checks the type of the last event in a job's log.
 func (e *env) wantLast(id string, name event.Name) {
 	e.t.Helper()
 	if names := e.EventNames(e.bus, id); names[len(names)-1] != name {
@@ -111,7 +111,7 @@ func (e *env) wantLast(id string, name event.Name) {
 	}
 }
 
-// wantStatus checks a job's status, and the code of its failure, in its record.
+// wantStatus checks the status and the failure code in a job's record.
 func (e *env) wantStatus(id string, status job.Status, code string) {
 	e.t.Helper()
 	s, found, err := e.rows.Find(e.Context(), id)
@@ -127,8 +127,8 @@ func storedFor(id string, seconds float64) event.Stored {
 	return event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", Duration: seconds}
 }
 
-// dispatched makes a job that the analysis server has accepted. seconds is the duration of its
-// audio.
+// dispatched returns a job that the analysis server has accepted. seconds is the duration of its
+// recording.
 func (e *env) dispatched(seconds float64) string {
 	r := e.received()
 	return e.record(r, storedFor(r.JobID, seconds), event.Attempted{JobID: r.JobID, Attempt: 1}, event.Dispatched{JobID: r.JobID, Attempt: 1})

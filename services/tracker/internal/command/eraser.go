@@ -20,14 +20,15 @@ type TokenRows interface {
 	Finder
 	// Delete stores that a token was deleted.
 	Delete(ctx context.Context, token int64, at time.Time) error
-	// Deleted returns the deleted tokens among tokens.
+	// Deleted returns those of the given tokens that were deleted.
 	Deleted(ctx context.Context, tokens []int64) ([]int64, error)
 	// JobsOf returns at most limit jobs of a token that are not erased.
 	JobsOf(ctx context.Context, token int64, limit int) ([]string, error)
 }
 
-// Eraser erases jobs, in any state: it appends erased to the log of a job and updates the job's
-// record. The uploader consumes erased, and removes the recording, the staged bytes and the log.
+// Eraser erases jobs in any state: it appends erased to the log of a job and updates the job's
+// record. The uploader consumes erased, and removes the recording, the staged bytes and the rest of
+// the log.
 type Eraser struct {
 	decider *Decider
 	rows    TokenRows
@@ -38,9 +39,9 @@ func NewEraser(decider *Decider, rows TokenRows) *Eraser {
 	return &Eraser{decider: decider, rows: rows}
 }
 
-// Erase erases a job on request. The parameter by names the requester. Erase fails with fault.Gone
-// if the job is erased already. Before it returns, it tries to update the record, for at most two
-// seconds. The caller must have checked that the principal may know of the job.
+// Erase erases a job on request. by is the name of the requester. Erase fails with fault.Gone if
+// the job is erased already. Before it returns, it tries to update the record, for at most two
+// seconds. The caller must have checked that the principal has access to the job.
 func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	log, _, err := e.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if log.Erased() {
@@ -65,7 +66,8 @@ func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	return nil
 }
 
-// forgotten reports whether the log of a job has expired. Afterwards it may have the event expired.
+// forgotten reports whether the log of a job has expired. An expired log may have been given one
+// more event, which is expired.
 func forgotten(log event.Log) bool {
 	end, ended := log.End()
 	return len(log) == 0 || ended && end.Event.Name() == event.NameExpired
@@ -87,12 +89,12 @@ func recorded(ctx context.Context, rows Finder, id string) (job.Snapshot, error)
 	}
 }
 
-// tokenPage is the number of jobs of a token that are erased at once.
+// tokenPage is the number of jobs of a token that are read and erased at a time.
 const tokenPage = 500
 
-// DeleteToken stores that a token was deleted, so that EraseOrphans erases jobs that are recorded
-// later, and erases the recorded jobs of the token. If it is called again after an interruption, it
-// continues with the jobs that are not erased yet.
+// DeleteToken stores that a token was deleted, and erases the recorded jobs of the token.
+// EraseOrphans erases the jobs that are recorded later. If DeleteToken was interrupted, a further
+// call continues with the jobs that are not erased yet.
 func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) error {
 	if err := e.rows.Delete(ctx, token, at); err != nil {
 		return err
@@ -114,9 +116,9 @@ func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) err
 	}
 }
 
-// EraseOrphans erases the jobs of the entries whose token is deleted. It must be called after the
-// entries are committed. Since DeleteToken stores the deletion before it reads the jobs of the
-// token, either EraseOrphans or DeleteToken finds each job.
+// EraseOrphans erases those jobs of the entries whose token was deleted. It must be called after
+// the entries are committed. DeleteToken stores the deletion before it reads the jobs of the token,
+// so at least one of EraseOrphans and DeleteToken finds each job.
 func (e *Eraser) EraseOrphans(ctx context.Context, entries []job.Entry) error {
 	jobs := map[int64][]string{}
 	for _, entry := range entries {
@@ -141,7 +143,7 @@ func (e *Eraser) EraseOrphans(ctx context.Context, entries []job.Entry) error {
 	return e.eraseAll(ctx, orphans)
 }
 
-// eraseAll erases jobs that are known to exist, and records the erased events.
+// eraseAll erases jobs that certainly exist, and records the erased events.
 func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	var entries []job.Entry
 	for _, id := range jobs {
@@ -159,10 +161,10 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// EraseEnded erases a job because its retention has passed, if the job ended no later than the
-// parameter before, according to its log. If the log has expired, no retry is possible, and
-// EraseEnded relies on the record. If the log has newer events than the record, EraseEnded updates
-// the record.
+// EraseEnded erases a job whose retention has passed. It does nothing unless the job ended no later
+// than before, according to its log. If the log has expired, EraseEnded relies on the record, since
+// such a job cannot be retried. If the log has newer events than the record, EraseEnded updates the
+// record.
 func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
 	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
 		if log.Erased() || len(log) > 0 && !endedBy(log, before) {
@@ -184,14 +186,15 @@ func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) 
 	return e.decider.record(ctx, []job.Entry{erasedEntry(ended.JobID, log)})
 }
 
-// endedBy reports whether a job ended at a time or earlier.
+// endedBy reports whether a job had ended at a time.
 func endedBy(log event.Log, at time.Time) bool {
 	end, ended := log.End()
 	return ended && !end.Time.After(at)
 }
 
-// erasedEntry returns the entry of the last event of an erased job's log. The name of this event is
-// erased, even if its body cannot be decoded.
+// erasedEntry returns the entry of the erased event, which is the last event in the log of an
+// erased job. If the body of the event cannot be decoded, erasedEntry restores the event from the
+// log.
 func erasedEntry(id string, log event.Log) job.Entry {
 	last := log[len(log)-1]
 	recorded, ok := last.Event.(event.Erased)
@@ -201,8 +204,8 @@ func erasedEntry(id string, log event.Log) job.Entry {
 	return job.Entry{Event: recorded, Seq: last.Seq, Time: last.Time}
 }
 
-// erased returns the event that erases a job. It contains the owner, the staging entries and the
-// analysis server's id that are in the log.
+// erased returns the event that erases a job, with the owner, the staging entries and the analysis
+// server's id that are in the job's log.
 func erased(id string, log event.Log) event.Erased {
 	e := event.Erased{JobID: id}
 	if r, ok := event.Last[event.Received](log); ok {

@@ -43,7 +43,7 @@ func TestAnInterruptedDeletionContinuesWithTheRemainingJobs(t *testing.T) {
 	e.wantStatus(other, job.Processing, "")
 }
 
-// onePage returns only one job of a token at a time.
+// onePage returns one job of a token per call, so that DeleteToken needs several calls.
 type onePage struct{ command.TokenRows }
 
 func (p onePage) JobsOf(ctx context.Context, token int64, _ int) ([]string, error) {
@@ -69,7 +69,7 @@ func TestAJobThatIsRecordedAfterItsTokenWasDeletedIsErased(t *testing.T) {
 	for _, id := range jobs {
 		e.wantStatus(id, job.Erased, "")
 		e.wantLast(id, event.NameErased)
-		e.project(id) // as if the event was delivered again
+		e.project(id) // a redelivery must change nothing
 	}
 	e.wantStatus(other, job.Processing, "")
 }
@@ -87,12 +87,12 @@ func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) || erased.By != "k1" {
 		t.Errorf("%+v", erased)
 	}
-	e.project(r.JobID) // the result was never staged, which is not an error
+	e.project(r.JobID) // recording the log succeeds although the result is not in staging
 	e.wantStatus(r.JobID, job.Erased, "")
 }
 
-// The uploader removes received from the log as soon as it consumes erased. The owner is still
-// answered that the job was erased.
+// The uploader removes received, which has the owner, from the log as soon as it consumes erased.
+// The record of an erased job must keep the owner, so that the owner gets 410 and not 404.
 func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -132,7 +132,7 @@ func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
 	}
 }
 
-// A row without its owner is better than no row.
+// A job whose owner cannot be stored in the database must be recorded without an owner.
 func TestAJobWhoseOwnerCannotBeStoredBelongsToAdmins(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -157,7 +157,7 @@ func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
 	completed := event.Completed{JobID: id, Attempt: 1, ResultEntry: "result", ResultChunks: 1}
 	e.append(completed)
 	e.append(event.Erased{JobID: id})
-	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // another replica has projected this event long ago
+	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // an event that another replica has projected before
 	must(t, e.projector.Project(e.Context(), late))
 	e.project(id)
 	e.wantStatus(id, job.Erased, "")
@@ -165,7 +165,8 @@ func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
 	e.wantStatus(id, job.Erased, "")
 }
 
-// The subject of an erased event suffices, whatever its body is.
+// An erased event with a malformed body must erase the job, since its subject has the job and the
+// type.
 func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

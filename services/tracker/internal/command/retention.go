@@ -21,8 +21,8 @@ type Ended struct {
 
 // EndedRows finds records of ended jobs.
 type EndedRows interface {
-	// Ended returns at most limit jobs that ended no later than the parameter before and are not
-	// erased. They are sorted by At and id, and follow the parameter after in this order.
+	// Ended returns at most limit jobs that ended no later than before and are not erased. They are
+	// sorted by At and id, and follow the job after in this order.
 	Ended(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
 	// EndedWithAudio is like Ended, but returns only jobs whose recording is stored and not
 	// deleted.
@@ -32,9 +32,9 @@ type EndedRows interface {
 // LogUsage returns the used fraction of the stream of logs, from 0 to 1.
 type LogUsage func(ctx context.Context) (float64, error)
 
-// RetentionSweeper erases jobs whose retention has passed. For recordings whose retention has
-// passed it appends expired, so that the uploader deletes them. Like Sweeper, it finds candidates
-// in the records and checks the log of each, so that several replicas may sweep at once. A retry
+// RetentionSweeper erases jobs whose retention has passed, and appends expired for recordings whose
+// retention has passed, so that the uploader deletes them. Like Sweeper, it finds candidates in the
+// records and checks the log of each, so that several replicas may sweep at the same time. A retry
 // during a sweep either succeeds, and the job keeps its recording, or is refused.
 type RetentionSweeper struct {
 	rows    EndedRows
@@ -47,8 +47,8 @@ type RetentionSweeper struct {
 // RetentionOptions are the settings of a RetentionSweeper.
 type RetentionOptions struct {
 	Retention job.Retention
-	LogMaxAge time.Duration // how long the logs of jobs are kept
-	Interval  time.Duration // the longest time between two sweeps
+	LogMaxAge time.Duration // how long events stay in the stream of logs
+	Interval  time.Duration // longest time from the end of a sweep to the next
 	Log       zerolog.Logger
 }
 
@@ -57,7 +57,7 @@ func NewRetentionSweeper(eraser *Eraser, rows EndedRows, usage LogUsage, o Reten
 	return &RetentionSweeper{rows: rows, decider: eraser.decider, eraser: eraser, usage: usage, options: o}
 }
 
-// Run sweeps until ctx ends. It does nothing if jobs and recordings are kept forever.
+// Run sweeps until ctx ends. It sweeps nothing if jobs and recordings are kept forever.
 func (s *RetentionSweeper) Run(ctx context.Context) error {
 	if s.options.Retention == (job.Retention{}) {
 		<-ctx.Done()
@@ -66,9 +66,9 @@ func (s *RetentionSweeper) Run(ctx context.Context) error {
 	return sweepRepeatedly(ctx, s.options.Interval, s.options.Log, s.Sweep)
 }
 
-// Sweep erases the jobs, and then expires the recordings, whose retention has passed at the time
-// now. While the stream of logs is nearly full, it leaves those that need room in it to a later
-// sweep.
+// Sweep erases the jobs whose retention has passed at the time now, and then expires the recordings
+// whose retention has passed. While the stream of logs is nearly full, it postpones what needs room
+// in the stream.
 func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	ctx = s.options.Log.WithContext(ctx)
 	var failures []error
@@ -81,7 +81,7 @@ func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	return errors.Join(failures...)
 }
 
-// eraseJobs erases the jobs that ended no later than the parameter before.
+// eraseJobs erases the jobs that ended no later than before.
 func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		after, err := s.withLog(ctx, after, now)
@@ -92,8 +92,8 @@ func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time)
 	}, func(ctx context.Context, ended Ended) error { return s.eraser.EraseEnded(ctx, ended, before) })
 }
 
-// expireAudio expires the recordings of jobs that ended no later than the parameter before. It
-// waits while the stream of logs is crowded, since each expired event needs room.
+// expireAudio expires the recordings of jobs that ended no later than before. It stops while the
+// stream of logs is crowded, since each expired event needs room.
 func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		used, err := s.usage(ctx)
@@ -108,8 +108,8 @@ func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) er
 	}, func(ctx context.Context, ended Ended) error { return s.expire(ctx, ended.JobID, before) })
 }
 
-// expire appends expired to the log of a job, and records it. If the log has a newer event than the
-// record, this updates the record.
+// expire appends expired to the log of a job, and records the event. If it appends nothing, because
+// the log has newer events than the record, it updates the record.
 func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Time) error {
 	log, appended, err := s.decider.append(ctx, id, expiry(id, before))
 	if err != nil {
@@ -122,8 +122,9 @@ func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Ti
 	return s.decider.record(ctx, job.Entries(log[len(log)-1:]))
 }
 
-// expiry returns the rule that appends expired if the job ended no later than the parameter before.
-// If the log has expired, no retry is possible, and the record has decided.
+// expiry returns the rule that appends expired if the job ended no later than before. If the log
+// has expired, the rule relies on the record, by which the job was selected, since such a job
+// cannot be retried.
 func expiry(id string, before time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if log.Erased() || log.AudioExpired() || len(log) > 0 && !endedBy(log, before) {
@@ -133,13 +134,14 @@ func expiry(id string, before time.Time) Rule {
 	}
 }
 
-// crowded is a limit of the used fraction of the stream of logs. From this limit on, the retention
-// does nothing that needs space in the stream.
+// crowded is the used fraction of the stream of logs from which retention appends nothing that
+// needs room in the stream.
 const crowded = 0.8
 
-// withLog returns the job after which a page begins. The erasure of a job that still has its log
-// frees room in the stream. The erasure of a job whose log has expired needs room: if the stream is
-// crowded, such jobs wait, so that a backlog of old jobs does not displace uploads.
+// withLog returns the job after which the next page of jobs begins. Erasing a job that still has
+// its log frees room in the stream. Erasing a job whose log has expired needs room. Therefore
+// withLog skips these jobs while the stream is crowded, so that a backlog of old jobs does not
+// displace uploads.
 func (s *RetentionSweeper) withLog(ctx context.Context, after Ended, now time.Time) (Ended, error) {
 	used, err := s.usage(ctx)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// retention makes a sweeper. The parameter part is the used fraction of the stream of logs.
+// retention makes a RetentionSweeper. part is the used fraction of the stream of logs.
 func (e *env) retention(keep job.Retention, part float64) *command.RetentionSweeper {
 	return command.NewRetentionSweeper(e.eraser, e.rows, used(part), command.RetentionOptions{
 		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),
@@ -32,7 +32,7 @@ func used(part float64) command.LogUsage {
 	return func(context.Context) (float64, error) { return part, nil }
 }
 
-// completed makes a job that has completed.
+// completed returns a completed job.
 func (e *env) completed() string {
 	e.t.Helper()
 	r := e.received()
@@ -41,14 +41,14 @@ func (e *env) completed() string {
 		event.Completed{JobID: r.JobID, Attempt: 1, Result: []byte(`{"a":1}`)})
 }
 
-// failed makes a job that has failed and can be retried.
+// failed returns a failed job that can be retried.
 func (e *env) failed() string {
 	e.t.Helper()
 	r := e.received()
 	return e.record(r, storedFor(r.JobID, 2), event.Failed{JobID: r.JobID, Code: "analysis-timeout", Retryable: true})
 }
 
-// expireLog removes the log of a job, as if it had reached its maximal age.
+// expireLog removes the log of a job, as if its events had reached their maximum age.
 func (e *env) expireLog(id string) {
 	e.t.Helper()
 	stream, err := e.JetStream().Stream(e.Context(), e.Namespace().Stream(event.Jobs().Name))
@@ -92,7 +92,7 @@ func TestAJobThatWasRetriedIsNotErased(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.failed()
-	e.append(event.Retried{JobID: id, Attempt: 2}) // the record is behind
+	e.append(event.Retried{JobID: id, Attempt: 2}) // the retry is in the log, but not in the record
 	must(t, e.retention(job.Retention{Result: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
 	e.wantLast(id, event.NameRetried)
 	e.wantStatus(id, job.Processing, "")
@@ -186,7 +186,7 @@ func TestTheRecordingOfAnEndedJobExpiresAndItsResultStays(t *testing.T) {
 		done: event.NameExpired, failed: event.NameExpired, active: event.NameDispatched, canceled: event.NameCanceled,
 	} {
 		e.wantLast(id, want)
-		e.project(id) // as if the events were delivered again
+		e.project(id) // a redelivery must change nothing
 	}
 	s, _, err := e.rows.Find(e.Context(), done)
 	must(t, err)
@@ -202,14 +202,14 @@ func TestAJobThatWasRetriedKeepsItsRecording(t *testing.T) {
 	e := newEnv(t)
 	id := e.failed()
 	_, err := command.NewControl(command.NewDecider(e.jobs, noProjector{}), e.rows, used(0), time.Minute).
-		Do(e.Context(), command.Request{Job: id, Action: command.Retry}) // the record is behind
+		Do(e.Context(), command.Request{Job: id, Action: command.Retry}) // the retry is in the log, but not in the record
 	must(t, err)
 	must(t, e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
 	e.wantLast(id, event.NameRetried)
 	e.wantStatus(id, job.Processing, "")
 }
 
-// noProjector records nothing, as while the database is unavailable.
+// noProjector records nothing, as if the database were unavailable.
 type noProjector struct{}
 
 func (noProjector) Project(context.Context, []job.Entry) error { return nil }
@@ -253,7 +253,8 @@ func TestARetryLeavesTheRestOfTheLogToEndsCancellationsAndErasures(t *testing.T)
 	e.wantLast(id, event.NameCanceled)
 }
 
-// A retry and the expiry append to the same log: one of the two wins.
+// A retry and the expiry of the recording append to the same log at the same time: one of them must
+// win.
 func TestOfARetryAndAnExpiryAtTheSameTimeOneWins(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -15,7 +15,7 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// logOf returns a log with a second between its events.
+// logOf returns a log of the events, at intervals of one second.
 func logOf(events ...event.Event) event.Log { return testkit.LogOf(began, events...) }
 
 func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
@@ -32,7 +32,7 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		action Action
 		force  bool
 		want   event.Event
-		code   string // code of the error
+		code   string // code of the expected error
 	}{
 		"cancel without a log":           {nil, Cancel, false, nil, "job-not-found"},
 		"cancel an erased job":           {logOf(received, event.Erased{JobID: id}), Cancel, false, nil, "job-erased"},
@@ -87,7 +87,7 @@ func TestAJobWithManyAttemptsIsRetriedOnceInAnInterval(t *testing.T) {
 		}
 	}
 	_, err := Request{Job: id, Action: Retry}.rule(10*time.Second, retried)(log[:4])
-	if fault.As(err).Code != "job-not-retryable" { // the client should learn first that the job is under way, and not that the retry is too soon
+	if fault.As(err).Code != "job-not-retryable" { // that the job is already running takes precedence over the limit of retries
 		t.Error(err)
 	}
 }
@@ -102,7 +102,7 @@ func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
 		log  event.Log
 		from int // index of the event that the deadline counts from
 		took time.Duration
-		want event.Name // empty if there is none
+		want event.Name // "" means that no event is appended
 		code string
 	}{
 		"received":            {logOf(received), 0, time.Hour, event.NameFailed, "dispatch-timeout"},
@@ -134,7 +134,7 @@ func TestAJobThatFollowsAnotherOneHasTheDeadlineOfItsNewestWait(t *testing.T) {
 	received, stored := event.Received{JobID: id}, event.Stored{JobID: id, Key: "k"}
 	now := began.Add(1000 * time.Hour)
 	for name, c := range map[string]struct {
-		dispatch, ago time.Duration // the deadline, and how long ago the wait was published
+		dispatch, ago time.Duration // Deadlines.Dispatch, and the age of the newest waiting event
 		log           event.Log
 		fails         bool
 	}{

@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// sweepRepeatedly sweeps until ctx ends. The random interval spreads the sweeps of replicas that
-// started at the same time.
+// sweepRepeatedly calls sweep until ctx ends. The random interval spreads the sweeps of replicas
+// that started at the same time.
 func sweepRepeatedly(ctx context.Context, interval time.Duration, log zerolog.Logger, sweep func(context.Context, time.Time) error) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
@@ -21,12 +21,12 @@ func sweepRepeatedly(ctx context.Context, interval time.Duration, log zerolog.Lo
 	})
 }
 
-// sweepPage is the number of candidates that are read at once.
+// sweepPage is the largest number of candidates that are read at a time.
 const sweepPage = 500
 
-// sweepPages handles all candidates, one after the other, until ctx ends. The function next returns
-// at most sweepPage candidates, beginning after the last one that was handled. A candidate that
-// cannot be handled does not delay the others.
+// sweepPages calls handle for each candidate until none is left or ctx ends. next returns at most
+// sweepPage candidates, which follow the last candidate that was handled. If handle fails for a
+// candidate, sweepPages continues with the others.
 func sweepPages[C any](ctx context.Context, next func(ctx context.Context, after C) ([]C, error), handle func(context.Context, C) error) error {
 	var failures []error
 	var last C

@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Unprojectable ends jobs with an event that cannot be recorded, so that no client waits for them
-// forever.
+// Unprojectable ends the job of an event that cannot be recorded, so that no client waits for the
+// job forever.
 type Unprojectable struct {
 	decider *Decider
 	eraser  *Eraser
@@ -24,9 +24,10 @@ func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
 
 // Fail ends the job of an event that cannot be recorded:
 //
-//  1. If the job has not ended and its record needs the event, it appends failed to the log.
-//  2. If the event is terminal, or is received, it records a placeholder at the event's sequence. A
-//     replay of the event replaces the placeholder (job.Record.Merge).
+//  1. If the job has not ended and its record would be wrong without the event, Fail appends failed
+//     to the log.
+//  2. If the event is terminal, received or expired, Fail records a placeholder at the event's
+//     sequence. A replay of the event replaces the placeholder (job.Record.Merge).
 //  3. Progress events, and events that only a newer release knows, do not end a job.
 func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error {
 	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}
@@ -34,7 +35,7 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 		if _, ended := log.Terminal(); ended || len(log) == 0 || !needed(nameOf(e, log)) {
 			return nil, nil
 		}
-		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater number may be the reason why the event cannot be recorded
+		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater number would not fit into the record
 		return failed, nil
 	})
 	if err != nil {
@@ -54,16 +55,16 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 	return nil
 }
 
-// placeholder returns the event to record instead of an event that cannot be recorded; nil if the
-// record does not need one.
+// placeholder returns the event to record in place of an event that cannot be recorded; nil if the
+// record needs none.
 func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Failed) event.Event {
-	if name == event.NameErased { // the name of the event suffices
+	if name == event.NameErased { // the body of the event is not needed
 		return event.Erased{JobID: failed.JobID, Owner: storable(erased(failed.JobID, log).Owner)}
 	}
-	if name == event.NameExpired { // the name of the event suffices, too
+	if name == event.NameExpired { // the body of the event is not needed
 		return event.Expired{JobID: failed.JobID}
 	}
-	if received, ok := e.Event.(event.Received); ok { // without the texts of the event, one of which may be invalid, so that clients see the job
+	if received, ok := e.Event.(event.Received); ok { // clients must see the job, but the texts are omitted, since one may be invalid
 		return event.Received{JobID: failed.JobID, TokenID: received.TokenID, Owner: storable(received.Owner)}
 	}
 	if name.Terminal() {
@@ -72,8 +73,8 @@ func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Faile
 	return nil
 }
 
-// storable returns an owner that a record can contain. It returns no owner for any other: then the
-// job belongs to admins.
+// storable returns the owner if a record can contain it, and "" otherwise, so that only admins have
+// access to the job.
 func storable(owner string) string {
 	if !principal.ValidOwner(owner) {
 		return ""
@@ -81,9 +82,9 @@ func storable(owner string) string {
 	return owner
 }
 
-// nameOf returns the name of an event. If the body of the event cannot be decoded, it returns the
-// name from the log, which takes the name from the subject of the message. The name is empty if the
-// log does not have the event, as for progress events.
+// nameOf returns the type of an event. If the body of the event cannot be decoded, it finds the
+// type in the log, which reads it from the message's subject. It returns "" if the log does not
+// have the event, which is so for progress events.
 func nameOf(e job.Entry, log event.Log) event.Name {
 	if e.Event != nil {
 		return e.Event.Name()
