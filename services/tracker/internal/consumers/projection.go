@@ -11,8 +11,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Projection records a batch of events of any kind, all or none. Afterwards it erases the recorded
-// jobs whose token is deleted.
+// Projection returns the handler that records a batch of events. After that, the handler erases the
+// jobs in the batch whose token was deleted.
 func Projection(projector *projection.Projector, eraser *command.Eraser) func(context.Context, []bus.Delivery) error {
 	return func(ctx context.Context, batch []bus.Delivery) error {
 		entries := make([]job.Entry, len(batch))
@@ -26,7 +26,7 @@ func Projection(projector *projection.Projector, eraser *command.Eraser) func(co
 	}
 }
 
-// DeadLetter ends the job of an event that became a dead letter.
+// DeadLetter returns the function that ends the job of an event that became a dead letter.
 func DeadLetter(unprojectable *command.Unprojectable) func(context.Context, bus.Delivery, *fault.Error) error {
 	return func(ctx context.Context, d bus.Delivery, _ *fault.Error) error {
 		return unprojectable.Fail(ctx, d.Job, entry(d))

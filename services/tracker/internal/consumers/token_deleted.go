@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// TokenDeleted erases the jobs of a deleted token.
+// TokenDeleted returns the handler that erases the jobs of a deleted token.
 func TokenDeleted(eraser *command.Eraser) func(context.Context, bus.Delivery) error {
 	return bus.On(func(ctx context.Context, e event.TokenDeleted, d bus.Delivery) error {
 		return eraser.DeleteToken(ctx, e.TokenID, d.Time)

@@ -8,15 +8,15 @@ import (
 	"sori.internal/shared/event"
 )
 
-// countedEvents is how many sequences a record keeps of the events whose sizes it has counted. A
-// job has about ten events. If it has more, an older event counts as counted: it is not counted
-// again if it is redelivered or replayed, and it is not counted at all if it is delivered for the
-// first time after as many newer events of the job.
+// countedEvents is the number of sequences in Record.LogSeqs. A job has about ten events. If a job
+// has more, the older events are taken for counted: an old event is not counted again if it is
+// redelivered or replayed, but it is never counted if its first delivery comes after countedEvents
+// newer events.
 const countedEvents = 32
 
-// countSize adds the size of an event to the size of the job's log, once. An event without a size
-// was read from the log: it is counted when it is delivered. The log of an erased job has no event
-// but erased.
+// countSize adds the size of an event to LogBytes, once for each event. An event without a size was
+// read from the log, and is counted when the consumer delivers it. For an erased job only erased is
+// counted, since the other events are removed from the log.
 func (r *Record) countSize(e Entry) {
 	if e.Size <= 0 || r.Status == Erased && e.Event.Name() != event.NameErased {
 		return
@@ -31,7 +31,7 @@ func (r *Record) countSize(e Entry) {
 	r.LogSeqs = formatSeqs(seqs[max(0, len(seqs)-countedEvents):])
 }
 
-// parseSeqs returns the sequences in a text that formatSeqs has made, in ascending order.
+// parseSeqs returns the sequences that formatSeqs has encoded, in ascending order.
 func parseSeqs(text string) []uint64 {
 	var seqs []uint64
 	for field := range strings.FieldsSeq(text) {

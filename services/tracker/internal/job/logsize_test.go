@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// sized gives each entry a size that differs from all others.
+// sized sets a different size for each entry.
 func sized(entries []job.Entry) []job.Entry {
 	for i := range entries {
 		entries[i].Size = 100 + int64(i)

@@ -2,7 +2,9 @@ package job
 
 import "sori.internal/shared/event"
 
-// The progress of each stage at its beginning, in percent, and the highest progress within a stage.
+// The progress of a job in percent, at the beginning of each stage. progressUploadEnd is the
+// largest progress until the recording is stored, and progressAnalysisEnd until the job is
+// completed.
 const (
 	progressReceived    = 10
 	progressFetching    = 20
@@ -14,8 +16,8 @@ const (
 	progressCompleted   = 100
 )
 
-// raiseProgress sets the progress if the attempt is newer, or if the value is greater within the
-// same attempt.
+// raiseProgress sets the progress if the attempt is newer than that of the current progress, or if
+// the attempt is the same and the progress is greater.
 func (r *Record) raiseProgress(attempt, progress int) {
 	if r.Status == Completed {
 		return
@@ -39,8 +41,9 @@ func analysisProgress(ev event.Progressed) int {
 	return interpolate(progressDispatched, progressAnalysisEnd, int64(ev.Percent), 100)
 }
 
-// interpolate maps part, from 0 to whole, to the range from..to. A value out of range, which an
-// analysis server may send, is mapped to the nearest end of the range.
+// interpolate maps part, a value from 0 to whole, linearly to the range from..to. It maps a part
+// that is out of range, which an analysis server may send, to the nearest end. If whole is 0, it
+// returns from.
 func interpolate(from, to int, part, whole int64) int {
 	if part <= 0 || whole <= 0 {
 		return from

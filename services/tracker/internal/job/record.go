@@ -8,13 +8,13 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Entry is an event with its sequence in the stream.
+// Entry is an event with its sequence and its time in the stream.
 type Entry struct {
 	Event  event.Event
 	Seq    uint64
 	Time   time.Time
-	Size   int64  // bytes of the event in the stream; 0 if unknown
-	Result Result // the result of a Completed event, inline or from staging
+	Size   int64  // size of the event in the stream in bytes; 0 if unknown
+	Result Result // only for Completed: the result in the event or in staging
 }
 
 // Entries returns the events of a job's log as entries.
@@ -26,33 +26,33 @@ func Entries(log event.Log) []Entry {
 	return entries
 }
 
-// Record has all facts about a job. The fields below the snapshot are facts that clients do not
-// see, or facts that Merge needs to order events that arrive late. A record without CreatedAt has
-// not merged its received event yet: clients do not see it, and its version is 0.
+// Record has all facts about a job. Besides the snapshot, it has facts that clients do not see, or
+// that Merge needs because events may arrive out of order. As long as received is not merged,
+// CreatedAt is zero, the version is 0, and clients do not see the record.
 type Record struct {
 	Snapshot
 
 	StateSeq        uint64 // sequence of the state event that set the status
-	Attempt         int    // highest attempt of all state events
-	ProgressAttempt int    // attempt that the progress belongs to; 0 before the analysis
-	MessageSeq      uint64 // sequence of the event that set the message
+	Attempt         int    // highest attempt number in the state events
+	ProgressAttempt int    // attempt to which the progress belongs; 0 before the analysis
+	MessageSeq      uint64 // sequence of the progressed event that set the message
 
-	StageSeq  uint64    // sequence of the event that the deadline counts from
-	StageAt   time.Time // time of that event
-	Analysing bool      // the analysis server has accepted the job, so the deadline of the analysis applies
+	StageSeq  uint64    // sequence of the event from which the deadline counts
+	StageAt   time.Time // time of the event StageSeq
+	Analysing bool      // the event StageSeq is dispatched, so the deadline is that of the analysis
 
 	WaitSeq     uint64    // sequence of the newest waiting event
-	WaitAttempt int       // attempt of that event
-	WaitUntil   time.Time // when the dispatcher sends the attempt again; zero if that is not known
+	WaitAttempt int       // attempt of the event WaitSeq
+	WaitUntil   time.Time // when the dispatcher sends the attempt again; zero if unknown
 	WaitCode    string    // the reason
 
 	RefusalSeq     uint64 // sequence of the newest refused event
-	RefusalAttempt int    // attempt of that event
+	RefusalAttempt int    // attempt of the event RefusalSeq
 	RefusalCode    string // why the callback was refused
 
 	FetchSeq     uint64 // sequence of the newest fetching event
-	FetchAttempt int    // number of the retry that the event belongs to; 0 without one
-	FetchState   Fetch  // content of the event
+	FetchAttempt int    // attempt that the retry requested; 0 for the first fetch
+	FetchState   Fetch  // content of the event FetchSeq
 
 	MediaType     string
 	Bucket        string
@@ -60,10 +60,10 @@ type Record struct {
 	Size          int64
 	SHA256        string
 	Duration      float64 // seconds; 0 if unknown
-	AnalysisJobID string  // the id that the analysis server has given the job
+	AnalysisJobID string  // the analysis server's id of the analysis
 
-	LogBytes int64  // bytes of the job's events in the stream
-	LogSeqs  string // sequences of the newest events that LogBytes includes
+	LogBytes int64  // size of the job's events in the stream, in bytes
+	LogSeqs  string // sequences of the newest events that are counted in LogBytes
 }
 
 // New makes the record of a job without any event.
@@ -71,7 +71,7 @@ func New(id string) Record {
 	return Record{Snapshot: Snapshot{JobID: id, Status: Processing, Stage: StageReceived}}
 }
 
-// FromReceived returns the snapshot of a job that is accepted and not yet recorded.
+// FromReceived returns the snapshot of a job that is accepted, but not recorded. Its version is 0.
 func FromReceived(received event.Received, at time.Time) Snapshot {
 	r := New(received.JobID)
 	r.Merge([]Entry{{Event: received, Seq: 1, Time: at}})
@@ -132,17 +132,17 @@ func (r *Record) Merge(entries []Entry) (changed bool) {
 	return *r != before
 }
 
-// databaseTime returns t in UTC, with the precision of the database.
+// databaseTime returns t in UTC, truncated to microseconds, as the database stores it.
 func databaseTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// visible returns the part of the snapshot whose changes make a new version.
+// visible returns the part of the snapshot that clients see: if it changes, the version grows.
 func (r *Record) visible() Snapshot {
 	s := r.Snapshot
 	s.Version, s.UpdatedAt = 0, time.Time{}
 	return s
 }
 
-// apply merges one event. Unknown events change nothing.
+// apply merges one event. An event of an unknown type changes nothing.
 func (r *Record) apply(e Entry) {
 	if r.Status == Erased {
 		r.applyToTombstone(e)
@@ -181,14 +181,14 @@ func (r *Record) apply(e Entry) {
 		} else {
 			r.raiseProgress(ev.Attempt, progressStored)
 		}
-	case event.Expired: // does not change the status
+	case event.Expired: // the status stays
 		r.AudioDeletedAt = databaseTime(e.Time)
 	case event.Erased:
 		r.applyErased(e, ev)
 	}
 }
 
-// applyProgress merges an event that never changes the status.
+// applyProgress merges a progress event, which never changes the status.
 func (r *Record) applyProgress(e Entry) {
 	switch ev := e.Event.(type) {
 	case event.Fetching:
@@ -208,7 +208,7 @@ func (r *Record) applyProgress(e Entry) {
 	}
 }
 
-// applyReceived merges the facts of the upload, except those that stored has set already.
+// applyReceived merges received. Properties of the recording that stored has already set stay.
 func (r *Record) applyReceived(e Entry, ev event.Received) {
 	r.TokenID, r.FileName, r.CreatedAt = ev.TokenID, ev.FileName, databaseTime(e.Time)
 	r.setOwner(ev.Owner)
@@ -222,7 +222,7 @@ func (r *Record) applyReceived(e Entry, ev event.Received) {
 
 func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Bucket, r.Key = ev.Bucket, ev.Key
-	r.Duration = durationOf(ev.Duration, r.Duration) // completed may have been merged before
+	r.Duration = durationOf(ev.Duration, r.Duration) // r.Duration is not 0 if completed was merged before stored
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	r.setStatus(e, Processing, Failure{})
 	r.raiseProgress(ev.Attempt, progressStored)
@@ -251,9 +251,10 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	r.Duration = durationOf(r.Duration, e.Result.duration())
 }
 
-// applyErased makes the record a tombstone. A tombstone has the job's id, its owner, its token, its
-// time of creation, and the progress that clients have seen. The sequence of the event is not
-// compared: if the log was lost or has expired, sequences may have restarted.
+// applyErased makes the record a tombstone. A tombstone has only the job's id, owner and token, its
+// time of creation, and the progress that clients have seen. applyErased does not compare the
+// sequence of the event with StateSeq: if the log was lost or has expired, the sequences may have
+// begun at 1 again.
 func (r *Record) applyErased(e Entry, ev event.Erased) {
 	tombstone := New(r.JobID)
 	tombstone.TokenID, tombstone.CreatedAt = r.TokenID, r.CreatedAt
@@ -261,14 +262,14 @@ func (r *Record) applyErased(e Entry, ev event.Erased) {
 	tombstone.UpdatedAt, tombstone.Version = r.UpdatedAt, r.Version
 	tombstone.Status, tombstone.StateSeq = Erased, max(r.StateSeq, e.Seq)
 	tombstone.Progress = max(r.Progress, progressReceived)
-	if tombstone.CreatedAt.IsZero() { // clients are answered 410 all the same
+	if tombstone.CreatedAt.IsZero() { // without a time clients would get 404 instead of 410
 		tombstone.CreatedAt = databaseTime(e.Time)
 	}
 	*r = tombstone
 }
 
-// applyToTombstone merges the owner, the token and the time of creation, the only facts of a
-// tombstone that may still change.
+// applyToTombstone merges an event into a tombstone, of which only the owner, the token and the
+// time of creation may still change.
 func (r *Record) applyToTombstone(e Entry) {
 	switch ev := e.Event.(type) {
 	case event.Received:
@@ -279,21 +280,19 @@ func (r *Record) applyToTombstone(e Entry) {
 	}
 }
 
-// setOwner sets the owner in received. The owner in erased is used only if received has none: an
-// older release published received, or the log has only erased.
+// setOwner sets the owner from received. If received has no owner, the owner from erased stays.
 func (r *Record) setOwner(owner string) { r.Owner = cmp.Or(owner, r.Owner) }
 
-// startDeadline makes the deadline count from this event, if it is the newest event that begins a
-// stage.
+// startDeadline makes the deadline count from an event, unless it counts from a newer one.
 func (r *Record) startDeadline(e Entry, analysing bool) {
 	if e.Seq > r.StageSeq {
 		r.StageSeq, r.StageAt, r.Analysing = e.Seq, databaseTime(e.Time), analysing
 	}
 }
 
-// setStatus sets the status by a state event, unless a newer event has set it already. It reports
-// whether it has set the status. A replayed event replaces its placeholder (CodeUnprojectable),
-// which was recorded at the same sequence when the event could not be recorded.
+// setStatus sets the status, unless the record already has the status of a newer event. It reports
+// whether it has set the status. If an event could not be recorded, a placeholder was recorded at
+// its sequence (CodeUnprojectable): then a replay of the event replaces the placeholder.
 func (r *Record) setStatus(e Entry, status Status, failure Failure) bool {
 	replaces := e.Seq == r.StateSeq && r.Error.Code == event.CodeUnprojectable && failure.Code != event.CodeUnprojectable
 	if e.Seq <= r.StateSeq && !replaces {
@@ -302,18 +301,18 @@ func (r *Record) setStatus(e Entry, status Status, failure Failure) bool {
 	r.StateSeq, r.Status, r.Error, r.EndedAt = e.Seq, status, failure, time.Time{}
 	if status.Ended() {
 		r.EndedAt = databaseTime(e.Time)
-		if !r.reopenedFor(r.ProgressAttempt) { // the analysis server's message is outdated
+		if !r.reopenedFor(r.ProgressAttempt) { // the message belongs to the ended attempt
 			r.Message, r.MessageSeq = "", 0
 		}
 	}
 	return true
 }
 
-// reopenedFor reports whether the job must have been retried, since the attempt is newer than the
-// one that failed. The event retried may not be merged yet.
+// reopenedFor reports whether the job has failed before the given attempt. Then the job must have
+// been retried, although retried may not be merged yet.
 func (r *Record) reopenedFor(attempt int) bool { return r.Status == Failed && attempt > r.Attempt }
 
-// afterTerminal reports whether progress of an attempt was published after the terminal event.
+// afterTerminal reports whether a progress event of an attempt was published after the job ended.
 func (r *Record) afterTerminal(e Entry, attempt int) bool {
 	return r.Status.Ended() && e.Seq > r.StateSeq && !r.reopenedFor(attempt)
 }
@@ -325,7 +324,7 @@ func (r *Record) applyProgressed(seq uint64, ev event.Progressed) {
 	}
 }
 
-// applyFetching stores the newest state of the newest fetch.
+// applyFetching stores the newest fetching event of the newest retry.
 func (r *Record) applyFetching(e Entry, ev event.Fetching) {
 	if !r.afterTerminal(e, ev.Attempt) {
 		r.raiseProgress(ev.Attempt, fetchProgress(ev))
@@ -336,8 +335,8 @@ func (r *Record) applyFetching(e Entry, ev event.Fetching) {
 	}
 }
 
-// applyWaiting stores the wait of the newest attempt. Of several waits of one attempt, it stores
-// the newest. A wait that has neither an end nor a beginning is ignored.
+// applyWaiting stores the newest waiting event of the newest attempt. It ignores a waiting event
+// that has neither Until nor Since.
 func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
 	if ev.Until.IsZero() && ev.Since.IsZero() {
 		return
@@ -347,7 +346,7 @@ func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
 	}
 }
 
-// applyRefused stores the newest refused callback of the newest attempt.
+// applyRefused stores the newest refused event of the newest attempt.
 func (r *Record) applyRefused(seq uint64, ev event.Refused) {
 	if ev.Attempt > r.RefusalAttempt || ev.Attempt == r.RefusalAttempt && seq > r.RefusalSeq {
 		r.RefusalSeq, r.RefusalAttempt, r.RefusalCode = seq, ev.Attempt, ev.Code

@@ -89,8 +89,9 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 	}
 }
 
-// Progress that was published after a failure is shown or not, depending on which of the two
-// arrives first, since progress that was shown is never taken back. All other fields are the same.
+// Progress is published after the job has failed. If the progress is merged before the failure, the
+// record shows it, since the shown progress never decreases; otherwise it is ignored. All other
+// fields must be the same in both cases.
 func TestProgressAfterAFailureChangesNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, ending := range map[string]event.Event{"failed": failed(1), "canceled": canceled()} {

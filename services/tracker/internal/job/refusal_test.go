@@ -16,7 +16,7 @@ func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
 	taken := []event.Event{received(), stored(), attempted(1), dispatched(1)}
 	for name, c := range map[string]struct {
 		then []event.Event
-		code string // empty: none is shown
+		code string // "" means that no refusal is shown
 	}{
 		"told":                {[]event.Event{refused(1, "malformed-json")}, "malformed-json"},
 		"told again":          {[]event.Event{refused(1, "malformed-json"), refused(1, "too-large")}, "too-large"},
@@ -36,13 +36,14 @@ func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
 	}
 }
 
-// Some servers call back before they answer the request.
+// Some servers call back before they answer the request. A refused callback must still be shown
+// when the request is accepted afterwards.
 func TestARefusedCallbackShowsAlsoAfterTheServerAcceptsItsRequest(t *testing.T) {
 	t.Parallel()
 	early := []event.Event{received(), stored(), attempted(1), refused(1, "malformed-json"), dispatched(1)}
 	for name, c := range map[string]struct {
 		then []event.Event
-		code string // empty: none is shown
+		code string // "" means that no refusal is shown
 	}{
 		"accepted":          {nil, "malformed-json"},
 		"progress after it": {[]event.Event{progressed(1, 40, "m")}, ""},

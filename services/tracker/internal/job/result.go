@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Result is the result of an analysis, as JSON text; empty if there is none.
+// Result is the result of an analysis, as JSON text; "" if there is none.
 type Result string
 
 // MarshalJSON implements json.Marshaler.
@@ -19,14 +19,14 @@ func (r Result) MarshalJSON() ([]byte, error) {
 
 // The limits of durations, in seconds.
 const (
-	maxDuration      = 7 * 24 * 3600 // longest duration of a recording
-	durationDistance = 0.5           // largest difference between the duration of the container and that of the analysis
+	maxDuration      = 7 * 24 * 3600 // longest plausible duration of a recording
+	durationDistance = 0.5           // tolerated difference between the durations in durationOf
 )
 
-// durationOf chooses the duration of a recording from the value of its container and the value of
-// its analysis; 0 if both are unknown. The value of the analysis is exact, since the analysis decodes
-// the recording. It is used only if the container's value is unknown or close to it: some analysis
-// servers mean something else by "duration".
+// durationOf returns the duration of a recording: either the one that the audio container states,
+// or the one in the result of the analysis. 0 means unknown. The analysis decodes the recording, so
+// its duration is exact. However, some analysis servers mean something else by "duration".
+// Therefore the duration of the analysis is used only if the other is unknown or nearly the same.
 func durationOf(container, analysis float64) float64 {
 	if analysis > 0 && (container == 0 || math.Abs(analysis-container) <= durationDistance) {
 		return analysis
@@ -34,10 +34,9 @@ func durationOf(container, analysis float64) float64 {
 	return container
 }
 
-// duration returns the member "duration" of a result, in seconds; 0 if it is absent or cannot be
-// the duration of a recording.
+// duration returns the member "duration" of a result, in seconds; 0 if it is absent or implausible.
 func (r Result) duration() float64 {
-	if !strings.Contains(string(r), `"duration"`) { // saves the parsing of large results
+	if !strings.Contains(string(r), `"duration"`) { // avoids parsing a large result without a duration
 		return 0
 	}
 	var found struct {
@@ -49,14 +48,14 @@ func (r Result) duration() float64 {
 	return found.Duration
 }
 
-// Warnings has the codes of the corrections in the analysis server's report, separated by commas.
-// It is a string so that records are comparable.
+// Warnings has the codes of the corrections that were made to the result, separated by commas. It
+// is a string so that records can be compared with ==.
 type Warnings string
 
 // NewWarnings makes warnings from codes.
 func NewWarnings(codes []string) Warnings { return Warnings(strings.Join(codes, ",")) }
 
-// Codes returns the codes of the warnings; nil if there are none.
+// Codes returns the codes; nil if there are none.
 func (w Warnings) Codes() []string {
 	if w == "" {
 		return nil
@@ -64,7 +63,7 @@ func (w Warnings) Codes() []string {
 	return strings.Split(string(w), ",")
 }
 
-// MarshalJSON implements json.Marshaler. The JSON is a list.
+// MarshalJSON implements json.Marshaler. It encodes the codes as an array.
 func (w Warnings) MarshalJSON() ([]byte, error) {
 	if w == "" {
 		return []byte("[]"), nil

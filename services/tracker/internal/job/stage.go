@@ -7,16 +7,17 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// Stage is the current step of a job. It is derived from the record and is finer than the status.
+// Stage is the current step of a job. It has more values than the status, and is derived from the
+// record.
 type Stage string
 
 // The stages. Each is named after the event that begins it.
 const (
-	StageReceived   Stage = "received"   // the job is accepted; the copy into the bucket has not begun
-	StageFetching   Stage = "fetching"   // the recording is being fetched from its source into the bucket
-	StageUploading  Stage = "uploading"  // the recording is being copied into the bucket
-	StageStored     Stage = "stored"     // the recording is in the bucket; the analysis server has not accepted the job
-	StageWaiting    Stage = "waiting"    // the job waits for the analysis server, in the queue, or for the analysis of another job
+	StageReceived   Stage = "received"   // the job is accepted; its recording is not being stored yet
+	StageFetching   Stage = "fetching"   // the recording is being fetched from its URL into the bucket
+	StageUploading  Stage = "uploading"  // the recording is being copied from staging into the bucket
+	StageStored     Stage = "stored"     // the recording is in the bucket; the analysis server has not accepted the job yet
+	StageWaiting    Stage = "waiting"    // the job waits for the analysis server, for a slot, or for the analysis of another job
 	StageDispatched Stage = "dispatched" // the analysis server has accepted the job
 	StageRefused    Stage = "refused"    // the newest callback of the analysis server was refused
 	StageCompleted  Stage = "completed"
@@ -33,9 +34,9 @@ func Stages() []Stage {
 	}
 }
 
-// Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains
-// next, the time of the next attempt. If next is zero, the job is in the queue, or waits for the
-// analysis of another job. code is the reason of the wait.
+// Text returns the sentence about a stage that clients get. next and code are used only in
+// StageWaiting: next is the time of the next attempt, which is zero if the job waits for a slot or
+// for another job, and code is why the job waits.
 func (s Stage) Text(l locale.Language, next time.Time, code string) string {
 	switch {
 	case s == StageWaiting && code == event.CodeSameRecording:
@@ -47,7 +48,7 @@ func (s Stage) Text(l locale.Language, next time.Time, code string) string {
 	}
 }
 
-// message returns the key of the stage's sentence.
+// message returns the key of the stage's sentence in package locale.
 func (s Stage) message() locale.Message {
 	switch s {
 	case StageFetching:
@@ -75,8 +76,7 @@ func (s Stage) message() locale.Message {
 	}
 }
 
-// stage derives the stage from the status and, for a job that has not ended, from the newest
-// events.
+// stage derives the stage from the status and, if the job has not ended, from the newest events.
 func (r *Record) stage() Stage {
 	switch {
 	case r.Status == Completed:
@@ -105,23 +105,22 @@ func (r *Record) stage() Stage {
 }
 
 // refused reports whether a callback of the newest attempt was refused, and nothing newer is known
-// about the analysis. Some servers call back before they answer the request, so that the request is
-// accepted after the refusal. Such an acceptance does not count as newer, since the server may
-// never report again.
+// about the analysis. Some servers call back before they answer the request: then dispatched is
+// newer than refused. It does not count as newer here, since the server may never report again.
 func (r *Record) refused() bool {
-	accepted := r.Analysing && r.StageSeq == r.StateSeq // dispatched is the newest state event
+	accepted := r.Analysing && r.StageSeq == r.StateSeq // the newest state event is dispatched
 	return r.RefusalAttempt >= r.Attempt && r.RefusalSeq > r.MessageSeq && (accepted || r.RefusalSeq > r.StateSeq)
 }
 
-// waiting reports whether the job waits for the analysis server. A waiting event may be outdated
-// when it arrives: the analysis server may have accepted the attempt already, from another replica,
-// or in a request whose response was lost.
+// waiting reports whether the job waits for the analysis server. The newest waiting event may be
+// outdated when it arrives, because the analysis server has accepted the attempt already: it was
+// sent by another replica, or the answer to the request was lost.
 func (r *Record) waiting() bool {
 	accepted := r.Progress >= progressDispatched && r.ProgressAttempt >= r.WaitAttempt
 	return r.WaitSeq > r.StateSeq && r.WaitAttempt >= r.Attempt && !accepted
 }
 
-// SetStageDetails sets the fields of the snapshot that only some stages have. It must be called
+// SetStageDetails sets the fields of the snapshot that belong to single stages. It must be called
 // after a record is read from the database, which does not store these fields.
 func (r *Record) SetStageDetails() {
 	r.NextAttemptAt, r.WaitingCode, r.RefusedCode, r.Fetch = time.Time{}, "", "", Fetch{}

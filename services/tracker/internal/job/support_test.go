@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// history returns events with the sequences and times of a stream.
+// history returns the events as entries, with ascending sequences and times.
 func history(events ...event.Event) []job.Entry {
 	entries := make([]job.Entry, len(events))
 	for i, e := range events {
@@ -59,7 +59,8 @@ func retried(n int) event.Event { return event.Retried{JobID: id, Attempt: n} }
 
 func lapsed(n int) event.Event { return event.Lapsed{JobID: id, Attempt: n} }
 
-// waiting returns a waiting event. The wait ends the given number of minutes after the job began.
+// waiting returns a waiting event of attempt n, which ends the given number of minutes after the
+// job began.
 func waiting(n, minutes int) event.Event {
 	return event.Waiting{JobID: id, Attempt: n, Until: began.Add(time.Duration(minutes) * time.Minute), Code: "analysis-unavailable"}
 }
@@ -68,7 +69,8 @@ func canceled() event.Event { return event.Canceled{JobID: id} }
 
 func erased() event.Event { return event.Erased{JobID: id} }
 
-// table is a row as the database stores it: Merge does not read the result.
+// table is a stub of the database with one row. Like the database, it merges without reading the
+// result.
 type table struct {
 	row    job.Record
 	result job.Result
@@ -87,11 +89,11 @@ func (t *table) merge(entries ...job.Entry) bool {
 	return changed
 }
 
-// final returns the part of the record that must be the same for all orders.
+// final returns the record without the fields that depend on the order in which events were merged.
 func (t *table) final() job.Record {
 	r := t.row
 	r.Version, r.UpdatedAt = 0, time.Time{}
-	if r.Status == job.Erased { // a tombstone keeps the progress at the time of the erasure
+	if r.Status == job.Erased { // a tombstone keeps the progress that the record had when it was erased
 		r.Progress = 0
 	}
 	return r
@@ -105,8 +107,8 @@ func play(entries []job.Entry) *table {
 	return t
 }
 
-// shuffled merges the entries in a random order and in random batches, some of them twice, and
-// checks the invariants of each version.
+// shuffled merges the entries in a random order and in random batches, some of them twice. It
+// checks the invariants after each batch.
 func shuffled(t *testing.T, rnd *rand.Rand, entries []job.Entry) *table {
 	t.Helper()
 	var deck []job.Entry

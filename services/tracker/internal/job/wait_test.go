@@ -15,7 +15,7 @@ func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
 	again := []event.Event{received(), stored(), attempted(1), dispatched(1), lapsed(1), attempted(2)}
 	for name, c := range map[string]struct {
 		before, then []event.Event
-		until        int // minutes; 0: no wait
+		until        int // expected end of the wait in minutes; 0 means that no wait is shown
 	}{
 		"told":                       {begun, []event.Event{waiting(1, 1)}, 1},
 		"told again":                 {begun, []event.Event{waiting(1, 1), waiting(1, 2)}, 2},

@@ -1,4 +1,5 @@
-// Package live publishes and receives the live updates of jobs.
+// Package live publishes new versions of jobs as live updates, and delivers the live updates of all
+// replicas.
 package live
 
 import (
@@ -16,8 +17,8 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// bufferSize is the number of received updates that may wait to be delivered. Further updates are
-// dropped; streams read the row again later.
+// bufferSize is the largest number of live updates that are received and not delivered yet. Further
+// updates are dropped, since streams also read the record periodically.
 const bufferSize = 8192
 
 // Live publishes live updates and receives the live updates of all replicas.
@@ -32,12 +33,12 @@ func New(b *bus.Bus, log zerolog.Logger) *Live {
 	return &Live{bus: b, subscriber: b.NewSubscriber(bufferSize), log: log}
 }
 
-// maxResult is the size of the largest result in a live update, in bytes. Streams read a larger one
-// from the row.
+// maxResult is the size of the largest result in a live update, in bytes. Streams read a larger
+// result from the database.
 const maxResult = 8 << 10
 
-// update is the body of a live update. Result is empty if the job has none, if it is too large, and
-// if the update is of a later change of a completed job.
+// update is the body of a live update. Result is empty if the job has none, if the result is too
+// large, or if the update belongs to a change after the job was completed.
 type update struct {
 	job.Snapshot
 
@@ -45,8 +46,8 @@ type update struct {
 	Warnings []string        `json:"warnings,omitempty"` // about Result
 }
 
-// Notifier distributes new versions of jobs: directly to the watches of its own process, and as
-// live updates to the other replicas.
+// Notifier delivers new versions of jobs to the watches of its own process, and publishes them as
+// live updates for the other replicas.
 type Notifier struct {
 	live *Live
 	hub  *watch.Hub
@@ -76,7 +77,7 @@ func (l *Live) publish(s job.Snapshot) error {
 	return l.bus.Broadcast(event.LiveSubject(s.JobID), body)
 }
 
-// parse returns the snapshot in a live update.
+// parse decodes a live update.
 func parse(body []byte) (job.Snapshot, error) {
 	var u update
 	if err := json.Unmarshal(body, &u); err != nil {
@@ -96,7 +97,7 @@ func (l *Live) Subscribe(ctx context.Context, id string) error {
 // Unsubscribe implements watch.Subscriber.
 func (l *Live) Unsubscribe(id string) error { return l.subscriber.Unsubscribe(event.LiveSubject(id)) }
 
-// DeliverTo returns the component that delivers received updates to the hub.
+// DeliverTo returns a component that delivers the received live updates to the hub.
 func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return l.subscriber.Run(ctx, func(subject string, body []byte) {

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// contentDisposition returns the Content-Disposition of a recording (RFC 6266). It determines
-// whether a browser plays or saves the recording, and its file name. filename* has the name
-// unchanged; filename has the name in ASCII, for clients that do not know filename*. The whole
-// value is ASCII, since S3 signs it.
+// contentDisposition returns the Content-Disposition of a recording (RFC 6266), which tells a
+// browser whether to play or to save the recording, and the file name. The parameter filename* has
+// the original name. The parameter filename has the name in ASCII, for clients that do not know
+// filename*. The whole value is ASCII, since HTTP headers must be.
 func contentDisposition(download bool, name string) string {
 	kind := "inline"
 	if download {
@@ -22,9 +22,9 @@ func contentDisposition(download bool, name string) string {
 	return fmt.Sprintf(`%s; filename="%s"; filename*=UTF-8''%s`, kind, asciiName(name), extendedValue(name))
 }
 
-// asciiName converts a name to ASCII: accents are removed, and a run of other characters becomes
-// one underscore. Quotes, backslashes and percent signs are replaced too, since clients decode them
-// differently (RFC 6266, appendix D).
+// asciiName converts a name to ASCII: it removes accents, and replaces each run of other characters
+// by one underscore. It also replaces quotes, backslashes and percent signs, since clients decode
+// them differently (RFC 6266, appendix D).
 func asciiName(name string) string {
 	var b strings.Builder
 	gap := false
@@ -38,13 +38,13 @@ func asciiName(name string) string {
 		}
 	}
 	ascii := b.String()
-	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // the name has no ASCII character before its extension
+	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // no character before the extension was kept
 		return "recording" + ascii[1:]
 	}
 	return ascii
 }
 
-// extendedValue escapes all bytes except the attr-chars of RFC 8187, section 3.2.1.
+// extendedValue percent-encodes all bytes except the attr-chars of RFC 8187, section 3.2.1.
 func extendedValue(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -1,7 +1,7 @@
 // Package projection records the events of jobs. It merges many events into the records in one
-// transaction, and publishes a live update of each record that has changed for clients.
+// transaction, and publishes a live update of each record whose version has grown.
 //
-// Events may be recorded again, in any order and in any batches: a record does not change by that.
+// Events may be recorded several times, in any order and in any batches: the records are the same.
 package projection
 
 import (
@@ -15,10 +15,11 @@ import (
 
 // Rows stores the records.
 type Rows interface {
-	// Merge merges the entries of any number of jobs into their records, all or none. It returns
-	// the snapshots of the records whose version has grown.
+	// Merge merges the entries of any number of jobs into their records, all or none. entries is by
+	// job. Merge returns the snapshots of the records whose version has grown.
 	Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error)
-	// Find returns the newest version of a job that clients may see; false if there is none.
+	// Find returns the newest version of a job that clients may see. It returns false if the job is
+	// not recorded.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
@@ -48,9 +49,10 @@ func New(d Dependencies) *Projector {
 	return &Projector{rows: d.Rows, results: results{staging: d.Staging, logs: d.Logs, rows: d.Rows}, notifier: d.Notifier}
 }
 
-// Project records entries and publishes the changed records. After an error, some entries may be
-// recorded; Project may be called with them again. It records results in staging last: reading and
-// storing them takes long, and the events of other jobs must not wait for it.
+// Project records entries and publishes live updates. After an error, some of the entries may be
+// recorded, and Project may be called again with all of them. It records the results that are in
+// staging last, because reading and storing them takes long, and the other jobs must not wait for
+// that.
 func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
 	var small, large []job.Entry
 	for _, e := range entries {
@@ -72,14 +74,14 @@ func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
 	return nil
 }
 
-// The limits of the staged results that are in memory for one transaction.
+// The limits for the staged results that one transaction records.
 const (
 	maxResultBytes = 16 << 20
-	chunkBytes     = 256 << 10 // the largest message of staging
+	chunkBytes     = 256 << 10 // size of the largest chunk in staging
 )
 
-// transactionSize returns how many of the entries to record in one transaction. The order of
-// entries does not matter, so they may be divided anywhere.
+// transactionSize returns how many of the entries, from the first, are recorded in one transaction.
+// The entries may be divided anywhere, since their order does not matter.
 func transactionSize(entries []job.Entry) int {
 	bytes := 0
 	for i, e := range entries {
@@ -93,7 +95,8 @@ func transactionSize(entries []job.Entry) int {
 	return len(entries)
 }
 
-// project records entries in one transaction. Staged results are removed after the commit.
+// project records entries in one transaction. After the commit it removes the recorded results from
+// staging.
 func (p *Projector) project(ctx context.Context, entries []job.Entry) error {
 	byJob, staged, err := p.withResults(ctx, entries)
 	if err != nil {
@@ -104,15 +107,15 @@ func (p *Projector) project(ctx context.Context, entries []job.Entry) error {
 		return err
 	}
 	for _, s := range changed {
-		if err := p.notifier.Notify(s); err != nil { // streams read the row again by themselves
+		if err := p.notifier.Notify(s); err != nil { // a lost update is no failure, since streams also read the record periodically
 			zerolog.Ctx(ctx).Debug().Err(err).Msg("live update not published")
 		}
 	}
 	return p.results.remove(ctx, staged)
 }
 
-// withResults groups entries by job and adds the results to the completed events. It also returns
-// the staging entries that contain results.
+// withResults groups entries by job, and sets the results of completed events. It also returns the
+// staging entries from which it has read results.
 func (p *Projector) withResults(ctx context.Context, entries []job.Entry) (byJob map[string][]job.Entry, staged []string, err error) {
 	byJob = make(map[string][]job.Entry, len(entries))
 	for _, e := range entries {

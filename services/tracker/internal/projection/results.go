@@ -30,7 +30,7 @@ type results struct {
 	rows    Rows
 }
 
-// of returns the result that a completed event contains or refers to.
+// of returns the result of a completed event, which is in the event or in staging.
 func (r results) of(ctx context.Context, ev event.Completed) (job.Result, error) {
 	if ev.ResultEntry == "" {
 		return job.Result(ev.Result), nil
@@ -48,8 +48,9 @@ func (r results) of(ctx context.Context, ev event.Completed) (job.Result, error)
 	return job.Result(text), nil
 }
 
-// recorded returns the recorded result of a job whose result is no longer staged. It returns no
-// result if the job is erased. Otherwise the result is lost, and it fails.
+// recorded returns the recorded result of a job whose result is not in staging any more. If the job
+// is erased, it returns an empty result. In any other case the result is lost, and recorded returns
+// an error.
 func (r results) recorded(ctx context.Context, id string, gone error) (job.Result, error) {
 	row, found, err := r.rows.Find(ctx, id)
 	if err != nil {
@@ -58,7 +59,7 @@ func (r results) recorded(ctx context.Context, id string, gone error) (job.Resul
 	if found && (row.Status == job.Completed || row.Status == job.Erased) {
 		return row.Result, nil
 	}
-	log, err := r.logs.Read(ctx, id) // the log may be ahead of the record
+	log, err := r.logs.Read(ctx, id) // erased may be in the log, but not in the record yet
 	if err != nil || log.Erased() {
 		return "", err
 	}
@@ -77,7 +78,7 @@ func (r results) read(ctx context.Context, s event.Staged) ([]byte, error) {
 	return text, nil
 }
 
-// remove removes recorded results from staging.
+// remove removes entries from staging.
 func (r results) remove(ctx context.Context, entries []string) error {
 	for _, entry := range entries {
 		if err := r.staging.Delete(ctx, entry); err != nil {

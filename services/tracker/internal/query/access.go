@@ -8,12 +8,12 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// A job of another owner is answered as a job that does not exist, whatever its state. The methods
-// below read the record and the log in the same order whether or not the job exists, so that the
-// time of the answer does not reveal whether it exists.
+// For a job of another owner, clients get the same answer as for a job that does not exist. The
+// methods below read the record and the log in the same order in both cases, so that the response
+// time does not reveal whether the job exists.
 
-// Status returns the status of a job. It fails with fault.NotFound if there is no such job, or if
-// the principal may not know of it.
+// Status returns the status of a job. It fails with fault.NotFound if the job does not exist, or if
+// the principal has no access to it.
 func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (job.Status, error) {
 	status, found, err := r.rows.StatusFor(ctx, p, id)
 	if err != nil || found {
@@ -28,9 +28,8 @@ func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (
 	return job.Processing, nil
 }
 
-// CheckRead fails like Status, except for an admin, for whom it returns nil even if the job does
-// not exist. It reads the record first, so that it finds recorded jobs while the bus is
-// unavailable.
+// CheckRead returns the error of Status, but nil for an admin, even if the job does not exist. It
+// reads the record first, so that it works for recorded jobs while NATS is unavailable.
 func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
 		return nil
@@ -39,9 +38,9 @@ func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string
 	return err
 }
 
-// CheckControl fails like CheckRead. It reads the log first, so that jobs can be controlled while
-// the database is unavailable. If the log has no received event, since the job is erased or its log
-// has expired, it reads the record.
+// CheckControl has the same outcome as CheckRead, but reads the log first, so that jobs can be
+// controlled while the database is unavailable. If the log has no received event, because the job
+// is erased or its log has expired, it reads the record.
 func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
 		return nil
@@ -57,7 +56,8 @@ func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id str
 	return err
 }
 
-// accepted reports whether the log has the received event of a job that a principal may know of.
+// accepted reports whether a job's log has a received event, and the principal has access to the
+// job.
 func (r *Reader) accepted(ctx context.Context, p principal.Principal, id string) (bool, error) {
 	received, _, err := r.received.Received(ctx, id)
 	return received != nil && p.Sees(received.Owner), err

@@ -13,19 +13,21 @@ import (
 
 // Rows finds records.
 type Rows interface {
-	// Find returns the newest version of a job that clients may see; false if there is none.
+	// Find returns the newest version of a job that clients may see. It returns false if the job is
+	// not recorded.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
-	// StatusFor returns the status of a job that a principal may know of; false if there is no such
-	// job.
+	// StatusFor returns the status of a job. It returns false if the job is not recorded, or if the
+	// principal has no access to it.
 	StatusFor(ctx context.Context, p principal.Principal, id string) (job.Status, bool, error)
-	// Recording returns the location of a job's recording. Its key is empty if the recording is not
-	// stored, or if there is no job that clients may see.
+	// Recording returns the location of a job's recording. The key is empty if the recording is not
+	// stored, or if the job is not recorded.
 	Recording(ctx context.Context, id string) (Recording, error)
 }
 
 // ReceivedLookup finds the received events of jobs.
 type ReceivedLookup interface {
-	// Received returns the event with which a job's log begins, and its time; nil if there is none.
+	// Received returns the received event, with which a job's log begins, and the time of the
+	// event. It returns nil if the log has no received event, or if the event cannot be decoded.
 	Received(ctx context.Context, id string) (*event.Received, time.Time, error)
 }
 
@@ -40,9 +42,9 @@ func NewReader(rows Rows, received ReceivedLookup) *Reader {
 	return &Reader{rows: rows, received: received}
 }
 
-// Find returns the newest committed version of a job. For a job that is accepted but not recorded
-// yet it returns version 0, so that a client does not get a 404 after its 202. It fails with
-// fault.NotFound if there is no such job.
+// Find returns the newest committed version of a job. If the job is accepted but not recorded yet,
+// Find returns version 0, so that a client never gets 404 after its upload got 202. It fails with
+// fault.NotFound if the job does not exist.
 func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
 	s, found, err := r.rows.Find(ctx, id)
 	if err != nil || found {

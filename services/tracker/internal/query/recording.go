@@ -17,7 +17,8 @@ type Recording struct {
 	Deleted   bool    // the recording was deleted because its retention had passed
 }
 
-// Recording finds the recording of a job.
+// Recording returns the location of a job's recording. It fails with fault.Gone if the recording or
+// the job was deleted, and with fault.NotFound if the recording is not stored.
 func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
 	recording, err := r.rows.Recording(ctx, id)
 	if err == nil && recording.Deleted {
@@ -26,7 +27,7 @@ func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
 	if err != nil || recording.Key != "" {
 		return recording, err
 	}
-	switch s, err := r.Find(ctx, id); { // the job may be accepted and not recorded yet
+	switch s, err := r.Find(ctx, id); { // finds out why there is no key: also for a job that is not recorded yet
 	case err != nil:
 		return Recording{}, err
 	case s.Status == job.Erased:

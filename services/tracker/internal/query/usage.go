@@ -1,11 +1,11 @@
 package query
 
-// Usage is the usage of an owner's jobs.
+// Usage has the sums over an owner's jobs.
 type Usage struct {
 	Jobs        int64 // number of jobs that are not erased
-	StagedBytes int64 // bytes of recordings that are not in the bucket yet
+	StagedBytes int64 // bytes of recordings that are not stored in the bucket yet
 	StoredBytes int64 // bytes of recordings in the bucket
-	LogBytes    int64 // bytes of the events in the stream of logs
+	LogBytes    int64 // bytes of the jobs' events in the stream of logs
 
-	Recorded []string // the given jobs that are recorded, so that the sums include them
+	Recorded []string // those of the requested jobs that are recorded, and included in the sums
 }

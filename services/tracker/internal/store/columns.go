@@ -13,17 +13,17 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// column is a column of analysis_results and the field of the record that it stores. All queries
-// use these lists of columns, so that a new field needs only one line.
+// column is a column of analysis_results, with the field of the record that it stores. All queries
+// are built from lists of columns, so that a new field needs only one line.
 type column struct {
 	name    string
 	sqlType string
-	dest    func(*job.Record) any          // the destination of Scan
-	value   func(*job.Record) any          // the value of one record, as a parameter
-	array   func(records []job.Record) any // the values of many records, as one parameter
+	dest    func(*job.Record) any          // returns the destination for Scan
+	value   func(*job.Record) any          // returns the value of a record, as a query parameter
+	array   func(records []job.Record) any // returns the values of several records, as one array parameter
 }
 
-// newColumn returns a column with the values that a function returns.
+// newColumn returns a column whose value the function value returns.
 func newColumn[T any](name, sqlType string, dest func(*job.Record) any, value func(*job.Record) T) column {
 	return column{
 		name: name, sqlType: sqlType, dest: dest,
@@ -38,7 +38,7 @@ func newColumn[T any](name, sqlType string, dest func(*job.Record) any, value fu
 	}
 }
 
-// snapshotColumns returns the columns of a snapshot, without the result.
+// snapshotColumns returns the columns of a snapshot, except the result.
 func snapshotColumns() []column {
 	return []column{
 		text("job_id", "uuid", func(r *job.Record) *string { return &r.JobID }),
@@ -70,7 +70,7 @@ func snapshotColumns() []column {
 	}
 }
 
-// listColumns returns the columns of a job in a list.
+// listColumns returns the columns of query.Listed.
 func listColumns() []column {
 	return append(snapshotColumns(),
 		integer("attempt", "integer", func(r *job.Record) *int { return &r.Attempt }),
@@ -81,7 +81,7 @@ func listColumns() []column {
 	)
 }
 
-// recordColumns returns all columns except the result.
+// recordColumns returns the columns of a record, except the result.
 func recordColumns() []column {
 	return append(listColumns(),
 		integer("state_seq", "bigint", func(r *job.Record) *uint64 { return &r.StateSeq }),
@@ -110,7 +110,7 @@ func resultColumn() column {
 		func(r *job.Record) bool { return r.Result != "" })
 }
 
-// known reports whether received is merged. Before that, the row has no token.
+// known reports whether received is merged. Until then the token is NULL.
 func known(r *job.Record) bool { return !r.CreatedAt.IsZero() }
 
 func failed(r *job.Record) bool { return r.Status == job.Failed }
@@ -130,20 +130,20 @@ func boolean(name string, field func(*job.Record) *bool) column {
 	return newColumn(name, "boolean", func(r *job.Record) any { return field(r) }, func(r *job.Record) bool { return *field(r) })
 }
 
-// instant returns a column that is NULL for the zero time.
+// instant returns a column for a time. The zero time is stored as NULL.
 func instant(name string, field func(*job.Record) *time.Time) column {
 	return newColumn(name, "timestamptz",
 		func(r *job.Record) any { return utc{field(r)} }, func(r *job.Record) *string { return timestamp(*field(r)) })
 }
 
-// nullable returns a column that is NULL unless present returns true. NULL is scanned as the zero
-// value of the field.
+// nullable returns a column that is NULL unless present returns true. Reading NULL sets the field
+// to its zero value.
 func nullable[T any](name, sqlType string, field func(*job.Record) *T, present func(*job.Record) bool) column {
 	return newColumn(name, sqlType,
 		func(r *job.Record) any { return zeroIfNull[T]{field(r)} }, func(r *job.Record) *T { return nullUnless(present(r), *field(r)) })
 }
 
-// zeroIfNull scans NULL as the zero value.
+// zeroIfNull is a sql.Scanner that reads NULL as the zero value.
 type zeroIfNull[T any] struct{ dest *T }
 
 // Scan implements sql.Scanner.
@@ -154,7 +154,7 @@ func (z zeroIfNull[T]) Scan(src any) error {
 	return err
 }
 
-// utc scans a time in UTC, and NULL as the zero time.
+// utc is a sql.Scanner that reads a time in UTC, and NULL as the zero time.
 type utc struct{ dest *time.Time }
 
 // Scan implements sql.Scanner.
@@ -169,7 +169,7 @@ func (u utc) Scan(src any) error {
 	return nil
 }
 
-// nullUnless returns v if holds is true; otherwise nil, which is NULL.
+// nullUnless returns a pointer to v, or nil, which is stored as NULL, if holds is false.
 func nullUnless[T any](holds bool, v T) *T {
 	if !holds {
 		return nil
@@ -179,22 +179,22 @@ func nullUnless[T any](holds bool, v T) *T {
 
 func timestamp(t time.Time) *string { return nullUnless(!t.IsZero(), t.Format(time.RFC3339Nano)) }
 
-// names returns the columns of a SELECT.
+// names returns the names of the columns, separated by commas.
 func names(columns []column) string {
 	return join(columns, func(_ int, c column) string { return c.name })
 }
 
-// assignments returns the SET of an UPDATE from c.
+// assignments returns the SET clause of an UPDATE whose new values are in a table c.
 func assignments(columns []column) string {
 	return join(columns, func(_ int, c column) string { return c.name + " = c." + c.name })
 }
 
-// arrayParameters returns the parameters of an unnest, one for each column.
+// arrayParameters returns the arguments of unnest: "$1::uuid[], …", an array for each column.
 func arrayParameters(columns []column) string {
 	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) })
 }
 
-// valueParameters returns the parameters of a row, one for each column.
+// valueParameters returns the values of a row: "$1::uuid, …", a parameter for each column.
 func valueParameters(columns []column) string {
 	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s", i+1, c.sqlType) })
 }
@@ -207,8 +207,8 @@ func join(columns []column, of func(int, column) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// arrays returns the values of the query parameters that arrayParameters returns: for each column
-// an array with a value of each record.
+// arrays returns the query arguments for arrayParameters: for each column, the values of all
+// records.
 func arrays(columns []column, records []job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
@@ -217,8 +217,7 @@ func arrays(columns []column, records []job.Record) []any {
 	return values
 }
 
-// values returns the values of the query parameters that valueParameters returns: the value of the
-// record in each column.
+// values returns the query arguments for valueParameters: for each column, the value of the record.
 func values(columns []column, r *job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
@@ -227,13 +226,13 @@ func values(columns []column, r *job.Record) []any {
 	return values
 }
 
-// selectRecords reads the columns of rows into records.
+// selectRecords executes a query that selects the columns, and returns its rows as records.
 func selectRecords(ctx context.Context, db sqlx.QueryerContext, columns []column, query string, args ...any) ([]job.Record, error) {
 	rows, err := db.QueryxContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // the rows are read to their end, or reading has failed already
+	defer func() { _ = rows.Close() }() // rows.Err returns any error
 	var records []job.Record
 	for rows.Next() {
 		var r job.Record

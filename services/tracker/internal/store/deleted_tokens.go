@@ -33,8 +33,8 @@ func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 	return deleted, translate("find deleted tokens", err)
 }
 
-// JobsOf implements command.TokenRows. It uses the index for the list of a token's jobs, which
-// contains only jobs whose token is known.
+// JobsOf implements command.TokenRows. It uses the index by token and status, which contains only
+// jobs whose received event is merged.
 func (s *Store) JobsOf(ctx context.Context, token int64, limit int) ([]string, error) {
 	const query = `
 		SELECT job_id

@@ -12,9 +12,9 @@ import (
 
 // List implements api.Lister.
 //
-// For each status, the query reads at most one page of jobs, from a range of one index and in the
-// order of the index. Only these jobs are sorted. The driver plans every query with its values, so
-// that an absent condition costs nothing and a present one uses its index.
+// For each status, the query reads at most one page of jobs, from one range of an index and in the
+// order of the index. Only these jobs are sorted. Each query is planned with its parameter values,
+// so that an absent condition costs nothing, and a present condition uses its index.
 func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error) {
 	columns := listColumns()
 	statement := fmt.Sprintf(`

@@ -21,8 +21,7 @@ import (
 	"sori.internal/services/tracker/internal/store"
 )
 
-// planner is a driver that runs EXPLAIN before every query, in the same way and with the same
-// values.
+// planner is a database driver that runs EXPLAIN with the same parameters before each query.
 type planner struct {
 	driver.Connector
 	explain string
@@ -68,7 +67,8 @@ func (c plannedConn) planned(ctx context.Context, query string, args []driver.Na
 	return err
 }
 
-// planned makes a database with a number of jobs, and a store whose queries are explained.
+// planned inserts a number of jobs into a new database, and returns a store whose queries are
+// explained.
 func planned(t testing.TB, explain string, jobs int) (context.Context, *store.Store, *planner) {
 	t.Helper()
 	kit, _ := open(t)
@@ -102,14 +102,14 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// The owners of the jobs: nine of ten jobs belong to one owner, one of a thousand to another, the
-// rest have no owner.
+// The owners of the jobs: many owns nine of ten jobs, few owns one of a thousand, and the rest of
+// the jobs have no owner.
 const (
 	many = "many"
 	few  = "few"
 )
 
-// filters returns the filters of the tests for a list of a number of jobs.
+// filters returns filters by the name of the test case, for a database with a number of jobs.
 func filters(jobs int) map[string]query.Filter {
 	at := func(tenths int) time.Time { return start().Add(time.Duration(tenths*jobs/10) * time.Second) }
 	deep := query.Cursor{CreatedAt: at(3), JobID: "80000000-0000-4000-8000-000000000000"}
@@ -139,7 +139,7 @@ func filters(jobs int) map[string]query.Filter {
 	return found
 }
 
-// node is a step of a plan.
+// node is a node of the query plan that EXPLAIN returns as JSON.
 type node struct {
 	Type     string `json:"Node Type"`
 	Relation string `json:"Relation Name"`
@@ -148,7 +148,7 @@ type node struct {
 	Plans    []node `json:"Plans"`
 }
 
-// tables describes every step that reads a table, and the step above it.
+// tables returns a text for each node that reads a table, with the type of its parent node.
 func (n node) tables(above string) (found []string) {
 	if n.Relation != "" {
 		found = append(found, fmt.Sprintf("%s < %s on %s %s", above, n.Type, n.Index, n.Filter))
@@ -159,8 +159,8 @@ func (n node) tables(above string) (found []string) {
 	return found
 }
 
-// A page is read from the end of an index: no table is scanned, the rows are not filtered, and
-// nothing is sorted before the limit of a page.
+// The plan of each page must be a single index scan under a limit: no table scan, no filter on the
+// rows, and no sort below the limit.
 func TestAPageIsReadFromOneIndexRange(t *testing.T) {
 	t.Parallel()
 	const jobs = 20_000
@@ -189,7 +189,7 @@ func TestAPageIsReadFromOneIndexRange(t *testing.T) {
 			want = "Limit < Index Scan on analysis_results_token "
 		}
 		got := plans[0].Plan.tables("")
-		if f.Owner == few && f.TokenID != 0 && len(got) == 1 { // all jobs of an owner with few jobs are read too
+		if f.Owner == few && f.TokenID != 0 && len(got) == 1 { // Postgres may read all jobs of this owner and filter by token
 			got[0], _, _ = strings.Cut(got[0], "(token_id = '7'::bigint)")
 			got[0] = strings.Replace(got[0], "_owner ", "_owner_token ", 1)
 		}

@@ -6,25 +6,25 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// maxRecent is the number of records that are kept, of about a kilobyte each.
+// maxRecent is the largest number of records in recent. A record has about 1 kB.
 const maxRecent = 4096
 
-// recent keeps records of jobs that have not ended, as this process has written them last. An update
-// on the condition that no other transaction has written the row since needs neither a lock nor a
-// read before it. It is safe for concurrent use.
+// recent has records of jobs that have not ended, as this process wrote them last. Such a record
+// can be updated without reading or locking its row, on the condition that no other transaction has
+// written the row since. recent is safe for concurrent use.
 type recent struct {
 	mu      sync.Mutex
 	records map[string]writtenRecord
 }
 
-// writtenRecord is a record and the transaction that has written its row.
+// writtenRecord is a record, and the id of the transaction that wrote its row (xmin).
 type writtenRecord struct {
 	job.Record
 
 	written string
 }
 
-// take returns the record of a job, and removes it: the caller is about to change the row.
+// take removes the record of a job and returns it. The caller is about to change the row.
 func (r *recent) take(id string) (writtenRecord, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,7 +33,8 @@ func (r *recent) take(id string) (writtenRecord, bool) {
 	return known, ok
 }
 
-// add keeps records that a transaction has written. If there are too many, it removes any other.
+// add adds records that a transaction has written. It removes arbitrary other records if there
+// would be more than maxRecent.
 func (r *recent) add(records []job.Record, written string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +48,7 @@ func (r *recent) add(records []job.Record, written string) {
 			}
 			delete(r.records, id)
 		}
-		record.Result = "" // a record that is read for merging has none
+		record.Result = "" // merging does not need the result
 		r.records[record.JobID] = writtenRecord{record, written}
 	}
 }

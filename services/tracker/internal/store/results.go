@@ -35,7 +35,8 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 	return found[0].Snapshot, true, nil
 }
 
-// smallResult is the size in bytes up to which ResultSize returns 0.
+// smallResult is the size in bytes up to which ResultSize returns 0, since a small result needs no
+// limit.
 const smallResult = 8 << 10
 
 // ResultSize implements api.Sizes. It does not read the result.
@@ -90,9 +91,10 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 	return r, translate("find the recording of job "+id, err)
 }
 
-// Merge implements projection.Rows. It merges most batches that contain one job in one statement.
-// For other batches it first inserts missing rows, but only if a job begins or a row turns out to
-// be missing, since events may arrive out of order.
+// Merge implements projection.Rows. It merges a batch with the events of only one job in one
+// statement, if possible. For any other batch it locks the rows in a transaction. It inserts
+// missing rows before that, but only if a job begins or if a row was found missing, since events
+// may arrive out of order.
 func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -109,11 +111,11 @@ func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]jo
 	return grown, nil
 }
 
-// errRowsMissing means that a row does not exist. It cannot be inserted in the same transaction: rows
-// with greater ids are locked already.
+// errRowsMissing means that a row does not exist. The row cannot be inserted in the same
+// transaction, because rows with greater ids are already locked.
 var errRowsMissing = errors.New("rows are missing")
 
-// beginJob reports whether an entry begins a job.
+// beginJob reports whether any of the entries is a received event.
 func beginJob(entries map[string][]job.Entry) bool {
 	for _, ofJob := range entries {
 		for _, e := range ofJob {
@@ -125,10 +127,9 @@ func beginJob(entries map[string][]job.Entry) bool {
 	return false
 }
 
-// mergeOne merges the entries of one job in one statement. It can do so if the entries begin the
-// job, or if this process was the last to write the row of the job. done is false if the entries
-// are not merged. A batch with several jobs is left to mergeLocked, which locks their rows in
-// order.
+// mergeOne merges the entries of a single job in one statement. This is possible if the entries
+// begin the job, or if this process was the last to write the job's row. Otherwise, or if there are
+// several jobs, done is false, and mergeLocked must merge the entries.
 func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (grown []job.Snapshot, done bool, err error) {
 	if len(entries) != 1 {
 		return nil, false, nil
@@ -150,7 +151,7 @@ func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (g
 			return nil, true, nil
 		}
 		written, err := write(changed)
-		if err != nil || written == "" { // another process has written the row
+		if err != nil || written == "" { // another process has written the row since
 			return nil, false, err
 		}
 		s.recent.add(changed, written)
@@ -159,14 +160,14 @@ func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (g
 	return nil, true, nil
 }
 
-// mergeLocked merges the records in the transaction that locks their rows. Unless it may insert rows,
-// it fails with errRowsMissing if a row does not exist.
+// mergeLocked locks the rows of the jobs and merges the entries in one transaction. If insert is
+// true, it inserts missing rows. Otherwise it fails with errRowsMissing if a row is missing.
 func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry, insert bool) (grown []job.Snapshot, err error) {
 	var (
 		changed []job.Record
 		written string
 	)
-	for id := range entries { // the records are about to be out of date
+	for id := range entries { // the transaction makes these records outdated
 		s.recent.take(id)
 	}
 	err = postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error {
@@ -194,7 +195,7 @@ func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry,
 }
 
 // merge merges entries into records. It returns the records that have changed, and the snapshots of
-// those whose version has grown.
+// the records whose version has grown.
 func merge(records []job.Record, entries map[string][]job.Entry) (changed []job.Record, grown []job.Snapshot) {
 	for _, r := range records {
 		version := r.Version
@@ -209,7 +210,7 @@ func merge(records []job.Record, entries map[string][]job.Entry) (changed []job.
 	return changed, grown
 }
 
-// insertMissing inserts the rows that do not exist, so that every row can be locked.
+// insertMissing inserts a row for each job that has none, so that all rows can be locked.
 func insertMissing(ctx context.Context, tx *sqlx.Tx, ids []string) error {
 	const query = `
 		INSERT INTO tracker.analysis_results (job_id)
@@ -221,8 +222,7 @@ func insertMissing(ctx context.Context, tx *sqlx.Tx, ids []string) error {
 	return translate("insert rows", err)
 }
 
-// lock locks the rows of jobs and reads them without their results, which are written once and are
-// not needed for merging.
+// lock locks the rows of jobs, and reads them without the results, which merging does not need.
 func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) {
 	columns := recordColumns()
 	statement := fmt.Sprintf(`
@@ -235,11 +235,10 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 	return records, translate("lock rows", err)
 }
 
-// update writes records in one statement, and returns the id of the statement's transaction, or ""
-// if it has written no row. Postgres stores this id in the column xmin of each row. The statement
-// has a parameter for each column: an array with a value for each record. If a record has no
-// result, the row keeps its result, unless the job is erased. If last is not empty, update writes
-// only the rows that were last written by the transaction with this id.
+// update writes records in one statement. It returns the id of the statement's transaction, which
+// Postgres stores in the column xmin of each row, or "" if it has written no row. If last is not
+// empty, update writes only rows whose xmin is last. A record without a result does not overwrite
+// the result of its row, unless the job is erased.
 func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, last string) (written string, err error) {
 	if len(records) == 0 {
 		return "", nil
@@ -257,8 +256,9 @@ func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, l
 	return written, translate("update rows", err)
 }
 
-// insert writes the record of a job that has no row, as update does. If the job has a row, nothing
-// is written. A row of values is parsed and planned in half the time of an unnest of arrays.
+// insert inserts the row of a job, and returns the id of the transaction as update does. It returns
+// "" if the job has a row already. For one row, VALUES is parsed and planned in half the time of
+// unnest.
 func insert(ctx context.Context, db sqlx.QueryerContext, r *job.Record) (written string, err error) {
 	columns := append(recordColumns(), resultColumn())
 	statement := fmt.Sprintf(`
@@ -270,14 +270,14 @@ func insert(ctx context.Context, db sqlx.QueryerContext, r *job.Record) (written
 	return written, translate("insert a row", err)
 }
 
-// transactionOf executes a statement that returns, for each row that it writes, the id of the
-// transaction.
+// transactionOf executes a statement that returns xmin for each row that it writes. It returns
+// xmin, or "" if no row was written.
 func transactionOf(ctx context.Context, db sqlx.QueryerContext, statement string, args ...any) (id string, err error) {
 	rows, err := db.QueryxContext(ctx, statement, args...)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = rows.Close() }() // the rows are read to their end, or reading has failed already
+	defer func() { _ = rows.Close() }() // rows.Err returns any error
 	for rows.Next() {
 		if err := rows.Scan(&id); err != nil {
 			return "", err

@@ -1,9 +1,10 @@
 // Package store stores the records of jobs, and the deleted tokens, in Postgres.
 //
-// It has no rules of its own: in one transaction it locks the rows of a batch, calls Record.Merge,
-// and writes the changed records. All replicas lock rows in the order of their ids, so that they
-// cannot deadlock. If this process was the last to write the row of a single job, it does not lock
-// the row: it writes the row on the condition that no other transaction has written it since.
+// The package decides nothing about a job: in one transaction it locks the rows of a batch, calls
+// Record.Merge, and writes the changed records. All replicas lock rows in the order of their ids,
+// so that they cannot deadlock. If a batch has events of only one job, and this process was the
+// last to write the job's row, the row is not locked: it is written on the condition that no other
+// transaction has written it since.
 package store
 
 import (
@@ -16,7 +17,7 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// Schema is the schema of the tracker's tables.
+// Schema is the Postgres schema with the tracker's tables.
 const Schema = "tracker"
 
 //go:embed migrations/*.sql
@@ -36,14 +37,14 @@ func New(db *sqlx.DB) *Store {
 	return &Store{db: db, recent: recent{records: map[string]writtenRecord{}}}
 }
 
-// timeout limits one transaction. If a connection no longer responds, only one delivery of an event
-// fails, and the consumer continues. The timeout is shorter than the ack wait of the consumer.
+// timeout is the time limit of one transaction. It is shorter than the ack wait of the consumer, so
+// that a connection that does not respond any more delays only one delivery.
 const timeout = 8 * time.Second
 
 // leastID sorts before the id of every job.
 const leastID = "00000000-0000-0000-0000-000000000000"
 
-// The SQLSTATEs of a database that is not migrated yet.
+// The SQLSTATEs with which queries fail if the migrations were not applied.
 const (
 	undefinedTable  = "42P01"
 	undefinedColumn = "42703"

@@ -20,7 +20,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// open makes two stores on one new database, for two replicas.
+// open makes a new database and two stores on it, which stand for two replicas.
 func open(t testing.TB) (*testkit.Kit, [2]*store.Store) {
 	t.Helper()
 	kit := testkit.New(t)
@@ -61,7 +61,7 @@ func newJob(t testing.TB) string {
 	return id
 }
 
-// history returns the events of a job as entries, with sequences from first on.
+// history returns the events of a completed job as entries, with ascending sequences from first.
 func history(id string, first uint64) []job.Entry {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 	events := []event.Event{
@@ -242,8 +242,8 @@ func TestDeletedTokensAreStoredAndTheirJobsFound(t *testing.T) {
 	}
 }
 
-// mergeInAnyOrder merges entries eight times at once with two stores, each time in another order and in
-// batches of other sizes.
+// mergeInAnyOrder merges the entries eight times concurrently, with two stores. Each time the order
+// and the sizes of the batches are different.
 func mergeInAnyOrder(t *testing.T, kit *testkit.Kit, stores [2]*store.Store, all []job.Entry, seed uint64) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -291,8 +291,8 @@ func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 	}
 }
 
-// Two replicas merge events of one job by turns. When a replica has its turn again, the record that
-// it has kept in memory is older than the row.
+// Two replicas take turns to merge events of one job. At each turn, the record in the memory of the
+// replica is older than the row, and must be read again.
 func TestARecordThatAnotherReplicaHasWrittenSinceIsReadAgain(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)

@@ -13,10 +13,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// owner is the owner of the jobs of history.
+// owner is the owner of the jobs that history makes.
 const owner = "auth0|앨리스"
 
-// uses checks the usage of an owner. The jobs of history were made on 2 January 2026.
+// uses checks the usage of an owner, with the log bytes of jobs created since 2 January 2026, when
+// the jobs of history were created.
 func uses(t *testing.T, kit *testkit.Kit, s *store.Store, of string, want query.Usage) {
 	t.Helper()
 	got, err := s.Usage(kit.Context(), of, time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC), nil)
@@ -26,7 +27,7 @@ func uses(t *testing.T, kit *testkit.Kit, s *store.Store, of string, want query.
 	}
 }
 
-// bytesOf returns the sizes of the first n events of a job.
+// bytesOf returns the sum of the sizes of the first n events of history.
 func bytesOf(n int) (sum int64) {
 	for i := range n {
 		sum += 100 + int64(i)
@@ -41,7 +42,7 @@ func TestTheUsageOfAnOwnerFollowsTheStagesOfItsJobs(t *testing.T) {
 	entries := history(id, 1)
 	merge := func(e ...job.Entry) {
 		t.Helper()
-		for _, s := range []int{0, 1, 0} { // each event is delivered three times, to two replicas
+		for _, s := range []int{0, 1, 0} { // each event is delivered three times, to both replicas
 			if _, err := stores[s].Merge(kit.Context(), grouped(e)); err != nil {
 				t.Fatal(err)
 			}
@@ -105,8 +106,8 @@ func TestJobsWithoutAnOwnerAreNotCounted(t *testing.T) {
 	uses(t, kit, stores[0], "", query.Usage{})
 }
 
-// The jobs of two owners are merged in any order, in any batches, repeatedly, by two replicas at
-// once. The sums are those of the rows.
+// Two replicas concurrently merge the jobs of two owners, repeatedly, in any order and in any
+// batches. The usage of each owner must be the sum over the rows.
 func TestTheUsageIsTheSumOfTheRowsWhateverTheOrder(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)

@@ -1,7 +1,7 @@
 // Package watch distributes new versions of jobs to the streams of this replica.
 //
-// The versions that a watching client sees only grow, up to the last one. A slow client does not
-// delay others: it misses intermediate versions.
+// The version that a client sees only grows, and it reaches the last one. A slow client does not
+// delay other clients: it misses intermediate versions.
 package watch
 
 import (
@@ -11,9 +11,9 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// Subscriber subscribes to the live updates of a job that the replicas of the tracker publish.
+// Subscriber subscribes to the live updates of a job.
 type Subscriber interface {
-	Subscribe(ctx context.Context, id string) error // returns when the subscription is in effect
+	Subscribe(ctx context.Context, id string) error // returns when the subscription is active
 	Unsubscribe(id string) error
 }
 
@@ -22,8 +22,8 @@ type Source interface {
 	Find(ctx context.Context, id string) (job.Snapshot, error)
 }
 
-// Hub delivers live updates to the watches of this process. It subscribes only to the jobs that are
-// watched in this process, and keeps only the newest version of each.
+// Hub delivers live updates to the watches of this process. It subscribes only to jobs that have a
+// watch, and stores only the newest version of each job.
 type Hub struct {
 	subscriber Subscriber
 	source     Source
@@ -37,8 +37,8 @@ func NewHub(subscriber Subscriber, source Source) *Hub {
 	return &Hub{subscriber: subscriber, source: source, topics: map[string]*topic{}}
 }
 
-// Watch begins to watch a job. The caller must close the watch. Watch subscribes before the row is
-// read, so that the watch misses no change.
+// Watch makes a watch of a job, which the caller must close. The watch misses no change, since
+// Watch subscribes to live updates before the record is read.
 func (h *Hub) Watch(ctx context.Context, id string) (*Watch, error) {
 	t := h.join(id)
 	if err := t.subscribe(ctx, h.subscriber); err != nil {
@@ -60,18 +60,18 @@ func (h *Hub) join(id string) *topic {
 	return t
 }
 
-// leave removes a topic with its last watch. It unsubscribes under the lock, before another Watch
-// can make the topic and subscribe again.
+// leave removes a watch from a topic, and the topic with its last watch. It unsubscribes while it
+// holds the lock, so that a concurrent Watch of the same job subscribes afterwards.
 func (h *Hub) leave(t *topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.watches--; t.watches == 0 {
 		delete(h.topics, t.id)
-		_ = h.subscriber.Unsubscribe(t.id) // a live update of an unknown topic is dropped
+		_ = h.subscriber.Unsubscribe(t.id) // an error is ignored, since Deliver drops updates of unknown topics
 	}
 }
 
-// Deliver passes a live update to the watches of the job.
+// Deliver delivers a new version to the watches of the job.
 func (h *Hub) Deliver(s job.Snapshot) {
 	h.mu.Lock()
 	t := h.topics[s.JobID]
@@ -81,26 +81,26 @@ func (h *Hub) Deliver(s job.Snapshot) {
 	}
 }
 
-// Watched returns the number of jobs that are watched.
+// Watched returns the number of jobs that have a watch.
 func (h *Hub) Watched() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.topics)
 }
 
-// Watch is one client's subscription to a job.
+// Watch is one client's view of the newest version of a job.
 type Watch struct {
 	hub    *Hub
 	topic  *topic
 	closed sync.Once
 }
 
-// Close ends the watch. It may be called twice.
+// Close ends the watch. Calling Close again has no effect.
 func (w *Watch) Close() { w.closed.Do(func() { w.hub.leave(w.topic) }) }
 
-// Current returns the newest known version, with its result, and a channel that is closed when
-// there is a newer version. It reads the row only if no version is known, or if the known version
-// lacks its result. The channel is valid even if Current fails.
+// Current returns the newest known version, with its result, and a channel that is closed when a
+// newer version is known. It reads the record only if no version is known, or if the known version
+// lacks its result. The channel is valid even if Current returns an error.
 func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) {
 	for {
 		v, changed := w.topic.latest()
@@ -117,5 +117,5 @@ func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) 
 	}
 }
 
-// Refresh reads the row, in case a live update was lost.
+// Refresh reads the record, in case a live update was lost.
 func (w *Watch) Refresh(ctx context.Context) error { return w.topic.read(ctx, anyVersion) }

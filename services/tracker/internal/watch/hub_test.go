@@ -13,8 +13,8 @@ import (
 
 const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// row is a database with one row. It counts the reads. If gate is set, a read sends on gate and
-// waits for an answer.
+// row is a stub of the database with one record, which counts the reads. If gate is set, a read
+// sends on gate and then waits until the test sends on gate.
 type row struct {
 	reads atomic.Int64
 	gate  chan struct{}
@@ -214,7 +214,7 @@ func TestAClientThatDisconnectsDoesNotAbortTheReadOfOthers(t *testing.T) {
 	reads := make(chan error, 2)
 	defer leave()
 	go func() { _, _, err := first.Current(leaving); reads <- err }()
-	<-r.gate // the first watch reads
+	<-r.gate // wait until the first watch reads
 	go func() { _, _, err := second.Current(t.Context()); reads <- err }()
 	leave()
 	r.gate <- struct{}{}

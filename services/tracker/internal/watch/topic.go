@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// The limits of operations that all watches of a job wait for.
+// The time limits of operations for which all watches of a job wait.
 const (
-	subscribeTimeout = 250 * time.Millisecond // while the bus is unavailable, the row is read without live updates
+	subscribeTimeout = 250 * time.Millisecond // short, since streams can read the record without live updates
 	readTimeout      = 5 * time.Second
 )
 
-// anyVersion is the version to read if the newest version is wanted.
+// anyVersion is the argument of read for the newest version, whatever its number is.
 const anyVersion int64 = -1
 
 // topic is one watched job.
 type topic struct {
 	id      string
 	source  Source
-	watches int // guarded by the hub's lock
+	watches int // guarded by Hub.mu
 
 	setup      sync.Mutex
 	subscribed bool
@@ -30,7 +30,7 @@ type topic struct {
 	reads   map[int64]*read
 }
 
-// read is one read of the row. All callers that want the same version share it.
+// read is a read of the record. All callers that need the same version share it.
 type read struct {
 	done chan struct{}
 	err  error
@@ -40,7 +40,8 @@ func newTopic(id string, source Source) *topic {
 	return &topic{id: id, source: source, changed: make(chan struct{}), reads: map[int64]*read{}}
 }
 
-// subscribe returns when live updates of the job are delivered.
+// subscribe subscribes to the live updates of the job, unless the topic is subscribed already. It
+// returns when the subscription is active.
 func (t *topic) subscribe(ctx context.Context, s Subscriber) error {
 	t.setup.Lock()
 	defer t.setup.Unlock()
@@ -64,8 +65,8 @@ func (t *topic) latest() (*Version, <-chan struct{}) {
 	return t.newest, t.changed
 }
 
-// update replaces the newest version with a newer one, or with the same version if that is complete
-// and the newest is not.
+// update replaces newest by a newer version. It also replaces newest if it lacks the result, and v
+// is the same version with the result.
 func (t *topic) update(v *Version) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,8 +78,8 @@ func (t *topic) update(v *Version) {
 	t.changed = make(chan struct{})
 }
 
-// read reads the row and updates the topic. If several callers want the same version at the same
-// time, one of them reads for all; the others may return early when their contexts end.
+// read reads the record and updates the topic. If several callers want the same version at the same
+// time, the first reads for all. The others return early if their contexts end.
 func (t *topic) read(ctx context.Context, wanted int64) error {
 	t.mu.Lock()
 	r, running := t.reads[wanted]

@@ -6,17 +6,17 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// Version is one version of a job. All watches of the job share it and its rendered bytes.
+// Version is one version of a job. All watches of the job share it and its encoded frames.
 type Version struct {
 	job.Snapshot
-	complete bool // has all fields of the row; a live update of a completed job may lack the result
+	complete bool // has its result; false for a live update of a completed job without the result
 
 	mu       sync.Mutex
 	rendered map[string][]byte
 }
 
-// Render returns the result of render for the snapshot. It caches the result of the first
-// successful call for each key. The bytes must not be modified.
+// Render returns the bytes that render makes from the snapshot. It caches the bytes of the first
+// successful call for each key. The caller must not modify the bytes.
 func (v *Version) Render(key string, render func(job.Snapshot) ([]byte, error)) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
