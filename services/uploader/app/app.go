@@ -75,7 +75,7 @@ type dependencies struct {
 	log    zerolog.Logger
 	events *bus.Bus
 	s3     *minio.Client
-	public *minio.Client // signs requests of clients to S3
+	public *minio.Client // client of the public S3 endpoint, which signs URLs and forms
 	sealer *source.Sealer
 }
 
@@ -129,14 +129,14 @@ func newService(d dependencies) *service {
 	}
 }
 
-// The limits of fetches that are no settings.
+// The limits of fetches that the operator cannot set.
 const (
-	fetchIdle    = 30 * time.Second // the longest time without a byte
+	fetchIdle    = 30 * time.Second // a server that sends nothing for this time is disconnected
 	fetchTries   = 3
 	fetchBackoff = time.Second
 )
 
-// newRemote makes the part that fetches recordings.
+// newRemote makes the RemoteUploader, which fetches recordings.
 func newRemote(d dependencies, jobs *joblog.Store, bucket *objects.Bucket) *upload.RemoteUploader {
 	return upload.NewRemote(upload.RemoteDependencies{
 		Jobs: jobs, Progress: d.events, Objects: bucket, Sources: d.sealer, Fetcher: fetch.New(fetch.Options{

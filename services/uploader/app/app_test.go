@@ -50,7 +50,7 @@ func get(t *testing.T, url string) (int, map[string]any) {
 	raw, err := io.ReadAll(resp.Body)
 	must(t, err)
 	var body map[string]any
-	_ = json.Unmarshal(raw, &body) // metrics are not JSON
+	_ = json.Unmarshal(raw, &body) // the answer may not be JSON, such as the metrics
 	return resp.StatusCode, body
 }
 
@@ -79,7 +79,7 @@ func TestItMakesItsBucketAndItsStreamsIfThereAreNone(t *testing.T) {
 	k := testkit.New(t)
 	k.Run(app.Run, nil)
 	k.Settled(consumer)
-	client, bucket := k.Bucket() // Bucket also removes the bucket after the test
+	client, bucket := k.Bucket() // Bucket makes the bucket only if it is missing, and removes it after the test
 	if exists, err := client.BucketExists(context.Background(), bucket); err != nil || !exists {
 		t.Errorf("%v %v", exists, err)
 	}

@@ -41,7 +41,7 @@ type Config struct {
 	MaxFetchBytes    int64          `env:"MAX_FETCH_BYTES" envDefault:"104857600"`
 	FetchAllowed     source.Allowed `env:"FETCH_ALLOWED"`
 
-	Principal principal.Config // sources are sealed with a key that is derived from its secret
+	Principal principal.Config // its secret is also the base of the key with which sources are encrypted
 
 	Logging logging.Config
 	Admin   httpd.AdminConfig
@@ -69,11 +69,12 @@ func (c *Config) Check() error {
 	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket))
 }
 
-// maxLinkValid is the longest time for which S3 accepts a signed URL.
+// maxLinkValid is the longest validity of a presigned URL that S3 allows.
 const maxLinkValid = 7 * 24 * time.Hour
 
-// ownerFetches returns how many recordings of one owner a replica fetches at the same time: a quarter of the
-// places, at least one, is left for others. A single place cannot be shared.
+// ownerFetches returns the largest number of concurrent fetches of one owner in a replica. It
+// leaves a quarter of FetchConcurrency, but at least one fetch, to other owners. If
+// FetchConcurrency is 1, each owner may use it.
 func (c *Config) ownerFetches() int {
 	const part = 4
 	return max(1, c.FetchConcurrency-max(1, c.FetchConcurrency/part))

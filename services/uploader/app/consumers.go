@@ -17,13 +17,13 @@ func Resources() bus.Resources {
 	}
 }
 
-// fetchConsumer is the consumer that fetches recordings from their sources. Another consumer copies
-// uploads, so that slow servers from which recordings are fetched do not delay uploads.
+// fetchConsumer is the consumer that fetches recordings from URLs. It is not the consumer that
+// copies uploads, so that slow servers do not delay uploads.
 const fetchConsumer = Name + "-fetch"
 
-// maxFetchesPending is the maximal number of events of the consumer of fetches that are delivered and not
-// settled. It is large, since the events of an owner whose share of the fetches is used wait unsettled,
-// and must not delay the delivery of the events of other owners.
+// maxFetchesPending is the largest number of delivered events of fetchConsumer that are not
+// acknowledged (MaxAckPending). It is large, because the events of an owner with too many fetches
+// stay unacknowledged, and must not block the delivery of other owners' events.
 const maxFetchesPending = 10_000
 
 // durableFetch returns the configuration of the durable consumer of fetches, without a handler.
@@ -36,12 +36,12 @@ func durableFetch() bus.Consumer {
 // durable returns the configuration of the durable consumer of one type of event, without a handler.
 func durable(name event.Name) bus.Consumer { return bus.Consumer{Name: Name}.For(name) }
 
-// consumers returns the consumers of events.
+// consumers returns the components that run the consumers.
 func (s *service) consumers() []lifecycle.Component {
 	base := bus.Consumer{Name: Name, Concurrency: s.cfg.Concurrency, Grace: s.cfg.Grace, Metrics: s.metrics.Events}
 	received := bus.ConsumerOf(base, func(ctx context.Context, e event.Received, d bus.Delivery) error {
 		if e.Source != "" {
-			return nil // the consumer of fetches handles this event
+			return nil // fetchConsumer handles this event
 		}
 		var known event.Log
 		if d.First() {
@@ -69,7 +69,7 @@ func (s *service) fetches() bus.Consumer {
 		received, _ := d.Event.(event.Received)
 		retried, _ := d.Event.(event.Retried)
 		if received.Source == "" && !retried.Fetch {
-			return nil // an upload, or a retry of a stored recording
+			return nil // nothing to fetch: an upload, or a retry of a stored recording
 		}
 		return s.remote.Handle(ctx, d.Job)
 	}

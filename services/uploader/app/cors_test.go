@@ -19,8 +19,9 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// asPage sends a request to S3 as the browser of a page would. It returns the header that allows
-// the page to read the answer.
+// asPage sends a request to S3 as a browser does for a page of another origin. It returns the
+// status, and the Access-Control-Allow-Origin header, without which the page could not read the
+// answer.
 func asPage(t *testing.T, method, link string, header map[string]string) (status int, allowed string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, link, nil)
@@ -39,7 +40,7 @@ func asPage(t *testing.T, method, link string, header map[string]string) (status
 	return resp.StatusCode, strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), ", ")
 }
 
-// ready starts an uploader and waits until it is ready: then its setup is done.
+// ready starts an uploader and waits until it is ready, so that the CORS rules are set.
 func ready(t *testing.T, k *testkit.Kit, changes map[string]string) *testkit.Instance {
 	t.Helper()
 	i := k.Run(app.Run, changes)
@@ -82,7 +83,7 @@ func TestPagesOfListedOriginsMayUseTheBucket(t *testing.T) {
 	}
 
 	i := ready(t, k, map[string]string{"CORS_ALLOWED_ORIGINS": "http://localhost:*,https://*.example.com"})
-	for _, origin := range []string{"http://localhost:3000", "null", "https://a.example.com"} { // browsers send null after the gateway's redirect
+	for _, origin := range []string{"http://localhost:3000", "null", "https://a.example.com"} { // null: after the gateway's redirect
 		if status, allowed := asPage(t, "GET", read.String(), map[string]string{"Origin": origin, "Range": "bytes=0-1"}); status != http.StatusPartialContent || allowed != "*" {
 			t.Errorf("%s reads with %d, %q", origin, status, allowed)
 		}
@@ -95,7 +96,7 @@ func TestPagesOfListedOriginsMayUseTheBucket(t *testing.T) {
 			t.Errorf("%s may write as %q", origin, got)
 		}
 	}
-	if got := preflight("https://other.example.net", "DELETE"); got != "" { // the other rule names no header
+	if got := preflight("https://other.example.net", "DELETE"); got != "" { // the rule "theirs" allows no request header
 		t.Errorf("a rule of others allows more: %q", got)
 	}
 	checkRules(t, k, client, bucket, "sori-read", "sori-write", "theirs")
@@ -142,7 +143,7 @@ func TestAnS3ServerWithoutCORSRulesIsUsedWithoutThem(t *testing.T) {
 		}
 		proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
-			r.Out.Host = r.In.Host // the signature covers the host
+			r.Out.Host = r.In.Host // keeps the host, which is part of the signature
 		}}
 		s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Has("cors") {

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// formOf is the answer to a request for a form.
+// formOf is the decoded answer to a request for a form.
 type formOf struct {
 	Method, URL string
 	Fields      map[string]string
@@ -58,7 +58,7 @@ func (c caller) form() formOf {
 	return f
 }
 
-// checkExpiry checks that S3 accepts a form until the expiry in the answer, and no longer.
+// checkExpiry checks that the signed policy of a form expires after an hour, as the answer says.
 func checkExpiry(t *testing.T, f formOf) {
 	t.Helper()
 	text, err := base64.StdEncoding.DecodeString(f.Fields["policy"])
@@ -80,7 +80,7 @@ func TestAFormThatIsSentAgainAfterItsJobWasErasedLeavesNothing(t *testing.T) {
 	}
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, kept.JobID)
 	testkit.Await[event.Stored](env.Kit, env.bus, erased.JobID)
-	mina.form() // a form with which a recording was sent does not count toward MAX_UNFINISHED_UPLOADS
+	mina.form() // succeeds although MAX_UNFINISHED_UPLOADS forms were used: they have become jobs
 	env.append(event.Erased{JobID: erased.JobID})
 	env.Settled(erasures)
 	for _, f := range []formOf{erased, kept} {

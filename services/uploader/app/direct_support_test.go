@@ -26,7 +26,7 @@ type caller struct {
 	owner string
 }
 
-// begun is an upload as the caller knows it.
+// begun is the decoded answer to a request that begins an upload.
 type begun struct {
 	Key      string
 	UploadID string
@@ -66,7 +66,7 @@ func (c caller) sign(req *http.Request) {
 	req.Header.Set(principal.Header, signed)
 }
 
-// want calls and fails the test unless the status and the code are as wanted.
+// want sends a request and checks the status, and the code of a problem, of the answer.
 func (c caller) want(status int, code, method, path string, body, into any) {
 	c.env.t.Helper()
 	if got, gotCode := c.call(method, path, body, into, nil); got != status || gotCode != code {
@@ -101,7 +101,7 @@ func (b begun) path(action string) string {
 	return p + "?key=" + url.QueryEscape(b.Key)
 }
 
-// link returns the URL of a part.
+// link requests the presigned URL of a part.
 func (c caller) link(b begun, number int) string {
 	c.env.t.Helper()
 	var signed struct {
@@ -115,7 +115,7 @@ func (c caller) link(b begun, number int) string {
 	return signed.URL
 }
 
-// send sends a part to S3 and returns its ETag.
+// send puts a part to a presigned URL and returns its ETag.
 func (c caller) send(link string, part []byte) string {
 	c.env.t.Helper()
 	req, err := http.NewRequestWithContext(c.env.Context(), http.MethodPut, link, bytes.NewReader(part))
@@ -130,7 +130,7 @@ func (c caller) send(link string, part []byte) string {
 	return resp.Header.Get("ETag")
 }
 
-// sent is a part that was sent.
+// sent is the number and the ETag of a part that S3 has.
 type sent struct {
 	PartNumber int
 	ETag       string
@@ -177,7 +177,8 @@ func sumOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkNothingLeft checks that no upload is recorded and that S3 has no parts.
+// checkNothingLeft checks that there are no records of uploads and no unfinished multipart uploads
+// in S3.
 func (env *env) checkNothingLeft() {
 	env.t.Helper()
 	if left := env.Messages(event.Uploads()); len(left) > 0 {

@@ -38,7 +38,7 @@ func TestARecordingSentInPartsBecomesAJob(t *testing.T) {
 	if got, _ := env.object(stored.Key); !bytes.Equal(got, recording) {
 		t.Error("the object is not what was sent")
 	}
-	mina.complete(b, []sent{{1, "x"}}) // again, whatever the parts: the job is the same
+	mina.complete(b, []sent{{1, "x"}}) // completing again succeeds without checking the parts
 	if names := env.EventNames(env.bus, job); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
 		t.Errorf("the log is %v", names)
 	}
@@ -63,7 +63,8 @@ func TestAnUploadIsCompletedOnceHoweverManyComplete(t *testing.T) {
 	env.checkNothingLeft()
 }
 
-// The server has joined the parts, and was killed when it had removed the second one.
+// An S3 server was killed after it had joined the parts, while it removed them: the object exists,
+// and the second part is missing. The upload must be completed with the object.
 func TestAnUploadWhoseServerWasKilledWhileItRemovedThePartsIsCompleted(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -156,7 +157,7 @@ func TestOnlyTheOwnerUsesAnUpload(t *testing.T) {
 	}
 	mina.want(http.StatusNotFound, "upload-not-found", "GET", begun{Key: b.Key, UploadID: other.UploadID}.path("1"), nil, nil)
 	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, parts["parts"].([]sent)))
-	jun.want(http.StatusNotFound, "upload-not-found", "POST", b.path("complete"), parts, nil) // a user does not get the job of another user's upload
+	jun.want(http.StatusNotFound, "upload-not-found", "POST", b.path("complete"), parts, nil) // another user must not get the job
 	if resp, err := http.Get(mina.base + other.path("1")); err != nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without a principal: %v, %v", resp, err)
 	}
@@ -184,7 +185,7 @@ func TestBadRequestsOfUploadsAreNamed(t *testing.T) {
 	mina.want(http.StatusUnprocessableEntity, "part-too-small", "POST", b.path("complete"), map[string]any{"parts": []sent{{1, etag}, {2, second}}}, nil)
 	full := mina.send(mina.link(b, 3), wav(5<<20))
 	mina.want(http.StatusUnprocessableEntity, "invalid-parts", "POST", b.path("complete"), map[string]any{"parts": []sent{{3, full}, {4, full}}}, nil) // 4 is missing
-	mina.want(http.StatusBadRequest, "malformed-request", "POST", "/s3/multipart", nil, nil)                                                           // a request without the description that the gateway adds
+	mina.want(http.StatusBadRequest, "malformed-request", "POST", "/s3/multipart", nil, nil)                                                           // without the gateway's description
 	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, []sent{{1, etag}}))                                                                 // the upload can still be completed
 }
 
@@ -211,7 +212,7 @@ func TestWhatIsNoRecordingIsRefusedAndRemoved(t *testing.T) {
 	env.checkKeys()
 	env.checkNothingLeft()
 
-	// If a defect shows only in the whole recording, the job fails.
+	// The digest is wrong, which shows only when the whole recording is read: the job fails.
 	b := mina.begin(uploadrequest.Description{SHA256: sumOf([]byte("another"))})
 	job := mina.complete(b, mina.sendAll(b, wav(1<<20)))
 	if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != "digest-mismatch" {
@@ -311,8 +312,8 @@ func TestARecordThatCannotBeReadKeepsNoOtherFromBeingSwept(t *testing.T) {
 	}
 }
 
-// sweep sweeps at a time, with the default settings. It returns the values of the gauges after the
-// sweep.
+// sweep calls Sweep with the given time and the default settings. It returns the values of the two
+// gauges after the sweep.
 func sweep(env *env, at time.Time) (open, size float64) {
 	env.t.Helper()
 	core := direct.New(direct.Dependencies{

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// The consumers of events that remove data.
+// The consumers whose handlers remove data.
 const (
 	erasures = "uploader-erased"
 	expiries = "uploader-expired"
@@ -27,7 +27,7 @@ func (env *env) erase(e event.Received) {
 	env.append(event.Erased{JobID: e.JobID, Staged: []string{e.Staged().Entry}})
 }
 
-// checkPurged checks that only erased is left of a job's log.
+// checkPurged checks that a job's log contains only erased, and that the job has no dead letters.
 func (env *env) checkPurged(e event.Received) {
 	env.t.Helper()
 	for _, m := range env.Messages(event.Jobs()) {
@@ -58,7 +58,7 @@ func TestOfAnErasedJobNothingIsLeftInTheBucket(t *testing.T) {
 	env.Settled(consumer)
 	env.put("audio/"+erased.JobID+"_another name.wav", wav(100))
 	env.erase(erased)
-	for range 2 { // the second time, nothing is left to remove
+	for range 2 { // the second time the event is redelivered after everything was removed
 		env.Settled(erasures)
 		env.checkPurged(erased)
 		env.checkKeys(key(kept))
@@ -103,7 +103,8 @@ func TestAnUploadThatIsErasedWhileItIsCopiedLeavesNothing(t *testing.T) {
 	env.checkPurged(e)
 }
 
-// The replica dies after it has put the object and before it reads the log again.
+// A replica dies after it has put the object of an erased job, before it removes the object again.
+// No object may be left.
 func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -117,7 +118,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	must(t, err)
 	env.erase(e)
 	env.run(nil)
-	testkit.Eventually(t, func() error { // the erasure was tried and will be retried
+	testkit.Eventually(t, func() error { // wait until erased is redelivered, since received is not settled
 		c, err := env.JetStream().Consumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures)
 		if err != nil {
 			return err
@@ -127,7 +128,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 		}
 		return nil
 	})
-	env.put(key(e), wav(10_044)) // the replica puts the object before it dies
+	env.put(key(e), wav(10_044)) // as if the dying replica put the object now
 	env.Settled(erasures)
 	env.checkKeys()
 	env.checkPurged(e)
@@ -162,7 +163,7 @@ func TestARecordingWhoseRetentionIsOverIsRemovedAndItsLogStays(t *testing.T) {
 	env.Settled(consumer)
 	env.append(event.Completed{JobID: expired.JobID, Attempt: 1})
 	env.append(event.Expired{JobID: expired.JobID})
-	for range 2 { // the second time, nothing is left to remove
+	for range 2 { // the second time the event is redelivered after everything was removed
 		env.Settled(expiries)
 		env.checkKeys(key(kept))
 		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), expiries))
@@ -173,8 +174,8 @@ func TestARecordingWhoseRetentionIsOverIsRemovedAndItsLogStays(t *testing.T) {
 	}
 }
 
-// A replica that is slow to copy puts the object after another replica has removed it. It finds
-// expired in the log then, or the next delivery of received does, if the replica dies.
+// A slow replica puts the object after another replica has removed it, and then dies. The next
+// delivery of received must find expired in the log and remove the object.
 func TestARecordingThatIsPutAfterItsRetentionIsRemovedAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -187,7 +188,7 @@ func TestARecordingThatIsPutAfterItsRetentionIsRemovedAgain(t *testing.T) {
 	env.Settled(expiries)
 	env.checkKeys()
 	env.put(key(e), wav(10_044))
-	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer)) // the new consumer gets all events again
+	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer)) // redelivers every event
 	env.Settled(consumer)
 	env.checkKeys()
 	env.nothingStaged()

@@ -18,7 +18,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// sourceBucket makes a bucket from which recordings may be copied.
+// sourceBucket makes a second bucket, from which the uploader copies recordings.
 func (env *env) sourceBucket() string {
 	env.t.Helper()
 	name := env.bucket + "-in"

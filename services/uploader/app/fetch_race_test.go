@@ -19,7 +19,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Both replicas fetch at the same time, and the server sends each of them another file.
+// Two replicas fetch the same recording at the same time, and the server sends each of them a
+// different file. One of the files must become the recording.
 func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -53,7 +54,7 @@ func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
 	env.checkStored(stored, bodies[i])
 }
 
-// slowBucket calls a function before it answers a listing.
+// slowBucket calls meanwhile before it lists objects.
 type slowBucket struct {
 	*objects.Bucket
 	meanwhile func()
@@ -65,7 +66,8 @@ func (b slowBucket) ListPrefix(ctx context.Context, prefix string) (func(context
 	return b.Bucket.ListPrefix(ctx, prefix)
 }
 
-// S3 is unavailable while a failed fetch cleans up, and a retry fetches the recording meanwhile.
+// While a failed fetch waits for S3 to list its objects, a retry fetches and stores the recording.
+// The failed fetch must not remove the object of the retry.
 func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)
@@ -89,12 +91,12 @@ func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
 	env.checkKeys(stored.Key)
 }
 
-// lateBucket is S3 that is paused when it has received an object. It stores the object when it
-// receives the next request.
+// lateBucket is a bucket whose S3 server pauses after it has received an object. It stores the
+// object when it gets the next request.
 type lateBucket struct {
 	*objects.Bucket
-	received func() // is called when S3 has received the object
-	stalls   bool   // the request ends with the error of a server that does not answer
+	received func() // called when S3 has received the object
+	stalls   bool   // the put returns an error, as if S3 did not answer in time
 
 	late func()
 }
@@ -115,7 +117,7 @@ func (b *lateBucket) PutStream(ctx context.Context, o upload.Object, body io.Rea
 	case <-ctx.Done():
 		b.late = func() { _ = put() }
 		return ctx.Err()
-	case <-time.After(2 * time.Second): // longer than it takes until the fetch finds that its job has ended
+	case <-time.After(2 * time.Second): // the fetch finds within a second that its job has ended
 		return put()
 	}
 }
@@ -131,7 +133,8 @@ func (b *lateBucket) ListPrefix(ctx context.Context, prefix string) (func(contex
 	return b.Bucket.ListPrefix(ctx, prefix)
 }
 
-// S3 has received the whole recording and has not answered yet when the job ends.
+// The job ends after S3 has received the whole recording, but before S3 answers. The object must be
+// removed whenever S3 stores it.
 func TestAnObjectThatIsStoredAfterTheEndOfItsJobIsRemoved(t *testing.T) {
 	t.Parallel()
 	for name, stalls := range map[string]bool{"S3 answers late": false, "S3 does not answer": true} {
@@ -155,7 +158,8 @@ func TestAnObjectThatIsStoredAfterTheEndOfItsJobIsRemoved(t *testing.T) {
 	}
 }
 
-// S3 does not answer until the time for the fetch is over. The server of the recording is not to blame.
+// The time limit of the fetch passes while S3 does not answer. The job must not fail with
+// fetch-timeout, which would blame the recording's server: the event must be redelivered.
 func TestAFetchWhoseTimeIsOverWhileS3IsAwayIsRepeated(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -173,7 +177,8 @@ func TestAFetchWhoseTimeIsOverWhileS3IsAwayIsRepeated(t *testing.T) {
 	}
 }
 
-// A retry begins another fetch while an older one, which the log does not know, has stored its object.
+// A retry begins another fetch after an older fetch, which another replica runs, has stored its
+// object. The older fetch must not append stored.
 func TestAnOlderFetchDoesNotStoreTheRecordingOfARetry(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)

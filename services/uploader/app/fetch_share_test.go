@@ -9,7 +9,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Alice's server does not answer until Bob has his recording.
+// Alice's server does not answer until Bob's recording is stored. Bob's job must be fetched
+// although Alice has more jobs than fetches are allowed.
 func TestTheFetchesOfOneOwnerLeavePlacesForThoseOfOthers(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)

@@ -23,13 +23,13 @@ import (
 
 const fetches = "uploader-fetch"
 
-// secret is part of every URL and of every header that the tests fetch with.
+// secret is part of each source's URL and headers. It must never be logged or stored.
 const secret = "s3cret"
 
-// loopback allows the servers of the tests.
+// loopback is the setting FETCH_ALLOWED for servers of the tests.
 const loopback = "127.0.0.1:*"
 
-// runFetching starts the service, which may reach the servers of the tests.
+// runFetching starts the service with a setting that allows the servers of the tests.
 func (env *env) runFetching(changes map[string]string) *testkit.Instance {
 	env.t.Helper()
 	all := map[string]string{"FETCH_ALLOWED": loopback}
@@ -88,7 +88,7 @@ func (env *env) serveBody(body []byte) string {
 	})
 }
 
-// fetching returns the progress of the fetch of a job.
+// fetching returns the fetching events of a job.
 func (env *env) fetching(job string) []event.Fetching {
 	env.t.Helper()
 	var all []event.Fetching
@@ -102,7 +102,7 @@ func (env *env) fetching(job string) []event.Fetching {
 	return all
 }
 
-// checkSecret checks that no log and no message has the secret.
+// checkSecret checks that the secret is in no log line and in no message.
 func (env *env) checkSecret() {
 	env.t.Helper()
 	if strings.Contains(env.Logged(), secret) {
@@ -117,7 +117,7 @@ func (env *env) checkSecret() {
 	}
 }
 
-// checkUnfinished checks that the bucket has no parts of unfinished uploads.
+// checkUnfinished checks that the bucket has no unfinished multipart uploads.
 func (env *env) checkUnfinished() {
 	env.t.Helper()
 	for o := range env.client.ListIncompleteUploads(env.Context(), env.bucket, "", true) {
@@ -126,7 +126,7 @@ func (env *env) checkUnfinished() {
 	}
 }
 
-// checkStored checks the object of a job that is fetched.
+// checkStored checks that stored describes the fetched body, and that the object has this body.
 func (env *env) checkStored(stored event.Stored, body []byte) {
 	env.t.Helper()
 	sum := sha256.Sum256(body)
@@ -141,8 +141,8 @@ func (env *env) checkStored(stored event.Stored, body []byte) {
 	env.checkUnfinished()
 }
 
-// heldServer serves a recording whose end comes when release is called. begun receives a value for
-// each request, left when its client has left.
+// heldServer is a server that sends the last bytes of a recording only when release is called.
+// begun receives a value for each request, and left when the client disconnects.
 type heldServer struct {
 	url         string
 	begun, left chan struct{}
@@ -178,7 +178,7 @@ func (env *env) wait(c <-chan struct{}) {
 	}
 }
 
-// remoteUploader returns a RemoteUploader that fetches from this machine, once.
+// remoteUploader returns a RemoteUploader that may fetch from this machine and does not try again.
 func (env *env) remoteUploader(bucket upload.RemoteObjects, changes ...func(*upload.RemoteOptions)) *upload.RemoteUploader {
 	env.t.Helper()
 	var allowed source.Allowed

@@ -86,7 +86,7 @@ func TestAFetchThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		"digest": {func(env *env) source.Source {
 			return source.Source{URL: env.serveBody(wav(10_046)), SHA256: hex.EncodeToString(sum[:])}
 		}, "digest-mismatch", "", false},
-		"large digest": {func(env *env) source.Source { // after parts are stored
+		"large digest": {func(env *env) source.Source { // the file is larger than a part: the digest is known only after a part was stored
 			return source.Source{URL: env.serveBody(wav(5<<20 + 1)), SHA256: hex.EncodeToString(sum[:])}
 		}, "digest-mismatch", "", false},
 		"without end": {func(env *env) source.Source {
@@ -168,14 +168,14 @@ func TestAFetchStopsWhenItsJobEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
-			h := env.hold(wav(6 << 20)) // a part is stored already
+			h := env.hold(wav(6 << 20)) // more than a part, so one part is stored when the job ends
 			env.runFetching(nil)
 			e := env.analyzeURL(h.url)
 			env.wait(h.begun)
 			began := time.Now()
 			end(env, e)
 			env.wait(h.left)
-			if took := time.Since(began); took > 30*time.Second { // not the timeout of the fetch
+			if took := time.Since(began); took > 30*time.Second { // much sooner than the time limit of the fetch
 				t.Errorf("it stopped after %v", took)
 			}
 			env.Settled(fetches)
@@ -231,7 +231,7 @@ func TestWhatADeadReplicaHasLeftIsRemoved(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)
 	e := env.analyzeURL(env.serveBody(body))
-	env.put("audio/"+e.JobID+"_OLD_take_1.wav", wav(100)) // the object of a process that died before it appended stored
+	env.put("audio/"+e.JobID+"_OLD_take_1.wav", wav(100)) // the object of a replica that died before it appended stored
 	core := minio.Core{Client: env.client}
 	_, err := core.NewMultipartUpload(env.Context(), env.bucket, "audio/"+e.JobID+"_DEAD_take_1.wav", minio.PutObjectOptions{})
 	must(t, err)

@@ -29,10 +29,10 @@ func TestWhileS3IsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	readiness(t, i.URL, http.StatusOK)
 	held := proxy.Hold(1 << 20)
 	body := wav(2 << 20)
-	cut := env.upload(body) // the recording is being copied when S3 fails
+	cut := env.upload(body) // its copy is interrupted by the outage
 	<-held
 	proxy.Cut()
-	later := env.upload(body) // uploaded while S3 is unavailable
+	later := env.upload(body) // its copy begins during the outage
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	if code, _ := get(t, i.URL+"/livez"); code != http.StatusOK {
 		t.Errorf("livez: %d", code)
@@ -57,8 +57,9 @@ func TestWhileS3IsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	}
 }
 
-// A large body does not fit into the buffers of a connection, so the write stalls. A small body is
-// written, and the wait for the answer stalls.
+// S3 stops reading and answering. With a large body the write stalls, since the body does not fit
+// into the buffers of the connection. With a small body the wait for the answer stalls. Both must
+// end soon.
 func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -72,7 +73,7 @@ func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 		jobs = append(jobs, env.upload(body))
 	}
 	<-held
-	for _, e := range jobs { // one of them is copied at a time
+	for _, e := range jobs { // one copy at a time: each job gets its turn although all copies stall
 		testkit.Eventually(t, func() error {
 			m, err := env.bus.Stream(event.Jobs()).Last(env.Context(), event.Subject(event.Uploading{JobID: e.JobID}))
 			if err == nil && m == nil {

@@ -49,7 +49,8 @@ func (env *env) run(changes map[string]string) *testkit.Instance {
 	return env.Run(app.Run, changes)
 }
 
-// stage stages a body as the gateway does, and returns the event to append.
+// stage stages a recording as the gateway does, and returns the received event, which is not
+// appended yet.
 func (env *env) stage(body []byte) event.Received {
 	env.t.Helper()
 	job := env.NewJob()
@@ -70,7 +71,7 @@ func (env *env) accept(e event.Received) uint64 {
 	return seq
 }
 
-// upload stages a body and appends received.
+// upload stages a recording and appends received.
 func (env *env) upload(body []byte) event.Received {
 	env.t.Helper()
 	e := env.stage(body)
@@ -128,7 +129,7 @@ func (env *env) checkKeys(want ...string) {
 	}
 }
 
-// uploadHeld runs the service and uploads a recording. The copy into the bucket is blocked until
+// uploadHeld starts the service and uploads a recording. The copy into the bucket stalls until
 // release is called.
 func (env *env) uploadHeld() (e event.Received, release func()) {
 	env.t.Helper()
@@ -147,7 +148,7 @@ func random(n int) []byte {
 	return b
 }
 
-// wav returns a recording of n bytes in 16 kHz, 16 bit, mono: 32000 bytes a second.
+// wav returns a WAV file of n bytes: 16 kHz, 16 bit, mono, which is 32000 bytes a second.
 func wav(n int) []byte {
 	const header = 44
 	var b bytes.Buffer
@@ -168,14 +169,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// stopAsync stops an instance and returns a channel that receives the result.
+// stopAsync stops an instance in the background. The channel receives the error of Stop.
 func stopAsync(i *testkit.Instance) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- i.Stop() }()
 	return done
 }
 
-// waitFor waits until an instance has stopped.
+// waitFor waits for the result of stopAsync.
 func waitFor(ctx context.Context, t *testing.T, done <-chan error) {
 	t.Helper()
 	select {

@@ -33,7 +33,7 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 	}
 	proxy.Restore()
 	finisher := env.core()
-	var all sync.WaitGroup // the client may come back at the same time
+	var all sync.WaitGroup // clients request the upload while the finisher completes it
 	all.Go(func() {
 		if err := finisher.FinishAll(env.Context()); err != nil {
 			t.Error(err)
@@ -112,8 +112,8 @@ func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 	}
 }
 
-// The test stores the record of each upload again after the job has ended, because a process that
-// dies right after it has begun a job does not remove the record.
+// A process may die after it has begun the job of an upload, before it removes the record of the
+// upload. To restore this state, the test stores the record again after the job has ended.
 func TestAnUploadWhoseRecordingIsRemovedIsCompleteAndAnErasedOneIsGone(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// slowUpload is an upload whose client has sent a part of its bytes and is silent.
+// slowUpload is an upload whose client has sent some bytes and then pauses.
 type slowUpload struct {
 	at        string
 	feed      *io.PipeWriter
@@ -36,7 +36,8 @@ func (c caller) slowly(recording []byte, sent int, header fields) *slowUpload {
 	return u
 }
 
-// A part has 5 MiB, and there is memory for two. The clients of three uploads send less and are silent.
+// There are two buffers of 5 MiB. Three clients each send less than that and pause. They must not
+// block a fourth upload.
 func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -49,7 +50,7 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 	}
 	recording := wav(12<<20 + 5)
 	at := mina.create(len(recording), nil)
-	testkit.Eventually(t, func() error { // on a busy machine a request may have to wait too long
+	testkit.Eventually(t, func() error { // a request may be refused with 503 after it has waited for a buffer
 		from := mina.offset(at)
 		if got := mina.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
 			return fmt.Errorf("continued at %d: %+v", from, got)
@@ -63,8 +64,8 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 		default:
 		}
 	}
-	// The bytes of an upload were committed when it gave its memory to others. With a checksum they
-	// are not committed yet.
+	// A paused upload commits its bytes when it gives up its buffer. With a checksum the bytes are
+	// not committed, since the checksum is not verified yet.
 	testkit.Eventually(t, func() error {
 		if n := mina.offset(slow[0].at) + mina.offset(slow[1].at); n == 0 {
 			return fmt.Errorf("the slow uploads are at %d", n)
@@ -76,7 +77,7 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 	}
 	for _, u := range slow {
 		go func() {
-			_, _ = u.feed.Write(u.recording[u.sent:]) // fails if the request was answered, which is checked
+			_, _ = u.feed.Write(u.recording[u.sent:]) // an error would show in the answer
 			_ = u.feed.Close()
 		}()
 	}

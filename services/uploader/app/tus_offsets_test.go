@@ -132,7 +132,9 @@ func TestLengthsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-// Until the length is declared, a part has the size that the largest upload needs: about 11 MiB for 100 GiB.
+// While the length of an upload is not known, its part size is that of the largest upload: about 11
+// MiB for 100 GiB. The upload must continue when its length is declared, and its part size becomes
+// smaller.
 func TestAnUploadWhosePartsBecomeSmallerWhenItsLengthIsDeclaredContinues(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -22,15 +22,15 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// reply is the answer to a request of a resumable upload.
+// reply is the answer to a request for a resumable upload.
 type reply struct {
 	status int
-	code   string // code of a problem
-	limit  int    // max_bytes of a problem
+	code   string // member code of a problem document
+	limit  int    // member max_bytes of a problem document
 	header http.Header
 }
 
-// fields are fields of a header.
+// fields are header fields of a request.
 type fields map[string]string
 
 // tus sends a request of tus 1.0 to an uploader as the gateway does, for one owner.
@@ -50,7 +50,7 @@ func (c caller) tus(method, path string, header fields, body io.Reader) reply {
 	return got
 }
 
-// try sends a request whose exchange may break.
+// try sends a request, and returns an error if the connection breaks.
 func (c caller) try(method, path string, header fields, body io.Reader) (reply, error) {
 	req, err := http.NewRequestWithContext(c.env.Context(), method, c.base+path, body)
 	must(c.env.t, err)
@@ -100,7 +100,7 @@ func about(t *testing.T, sha256 string) string {
 	return described(t, uploadrequest.Description{TokenID: 7, TextGridURL: "s3://ref/7.TextGrid", FileName: "긴 녹음.wav", SHA256: sha256}).Get(uploadrequest.Header)
 }
 
-// patch appends bytes to an upload.
+// patch appends bytes to an upload, from an offset.
 func (c caller) patch(path string, offset int, body []byte, header fields) reply {
 	c.env.t.Helper()
 	all := fields{"Upload-Offset": strconv.Itoa(offset), "Content-Type": "application/offset+octet-stream"}
@@ -119,8 +119,7 @@ func (c caller) offset(path string) int {
 	return n
 }
 
-// core returns the operations of a further replica, so that a test can execute single steps of a
-// request.
+// core returns the core of a further replica, on which a test can call single operations.
 func (env *env) core() *resumable.Core {
 	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
 	d := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
@@ -129,8 +128,8 @@ func (env *env) core() *resumable.Core {
 
 func jobAt(path string) string { return strings.TrimPrefix(path, "/uploads/") }
 
-// checkBecame checks that an upload has become a job with a recording, once, and that nothing else is
-// left.
+// checkBecame checks that an upload has become one job with the given recording, and that no
+// records, parts and other objects are left.
 func (env *env) checkBecame(path string, recording []byte) event.Received {
 	env.t.Helper()
 	job, stored := jobAt(path), env.checkArrived(path, recording)
@@ -142,7 +141,7 @@ func (env *env) checkBecame(path string, recording []byte) event.Received {
 	return testkit.Await[event.Received](env.Kit, env.bus, job)
 }
 
-// checkArrived checks that an upload has become a job with a recording.
+// checkArrived checks that an upload has become a job with the given recording.
 func (env *env) checkArrived(path string, recording []byte) event.Stored {
 	env.t.Helper()
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, jobAt(path))

@@ -32,7 +32,7 @@ func TestARecordingSentInPiecesBecomesAJob(t *testing.T) {
 	}
 	var last reply
 	for sent, n := 0, 0; sent < len(recording); n++ {
-		size := []int{1, 100_003, 5 << 20, 0, 6<<20 + 1, 7}[n%6] // a tail that grows to a part, parts alone, and both
+		size := []int{1, 100_003, 5 << 20, 0, 6<<20 + 1, 7}[n%6] // requests that end with a tail, with a part, and with both
 		size = min(size, len(recording)-sent)
 		last = mina.patch(at, sent, recording[sent:sent+size], nil)
 		sent += size
@@ -48,7 +48,8 @@ func TestARecordingSentInPiecesBecomesAJob(t *testing.T) {
 		received.MediaType != "audio/wav" || received.Size != int64(len(recording)) || received.SHA256 != sumOf(recording) {
 		t.Errorf("received is %+v", received)
 	}
-	// A client whose last answer was lost learns that the upload is complete.
+	// A client that has lost the last answer asks for the offset again: the upload must be
+	// complete.
 	again := mina.tus("HEAD", at, nil, nil)
 	if again.header.Get("Upload-Offset") != strconv.Itoa(len(recording)) || again.header.Get("Upload-Length") != strconv.Itoa(len(recording)) || again.header.Get("Sori-Job") != jobAt(at) {
 		t.Errorf("HEAD after the end: %+v", again)
@@ -114,14 +115,14 @@ func TestAnUploadGoesOnAfterS3WasAway(t *testing.T) {
 	}()
 	_, err := feed.Write(recording[:6<<20])
 	must(t, err)
-	testkit.Eventually(t, func() error { // the first part is stored
+	testkit.Eventually(t, func() error { // wait until the first part is committed
 		if n := mina.offset(at); n != 5<<20 {
 			return fmt.Errorf("the offset is %d", n)
 		}
 		return nil
 	})
 	held := proxy.Hold(1 << 20)
-	go func() { _, _ = feed.Write(recording[6<<20:]); _ = feed.Close() }() // fails if the request is answered before its end
+	go func() { _, _ = feed.Write(recording[6<<20:]); _ = feed.Close() }() // the uploader may answer before it has read all bytes
 	<-held
 	proxy.Cut()
 	if got := <-answered; got.status != http.StatusServiceUnavailable {
@@ -225,7 +226,7 @@ func TestTerminatedAndExpiredUploadsLeaveNothing(t *testing.T) {
 	recording := wav(6 << 20)
 	terminated, expired, partial := mina.create(len(recording), nil), mina.create(len(recording), nil), mina.create(1000, fields{"Upload-Concat": "partial"})
 	for _, at := range []string{terminated, expired} {
-		mina.patch(at, 0, recording[:5<<20+1000], nil) // a part and a tail
+		mina.patch(at, 0, recording[:5<<20+1000], nil) // leaves a part of 5 MiB and a tail
 	}
 	mina.patch(partial, 0, recording[:1000], nil)
 	if got := mina.tus("DELETE", terminated, nil, nil); got.status != http.StatusNoContent {

@@ -50,8 +50,8 @@ func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
 	env.checkNothingLeft()
 }
 
-// Several clients send the same recording to the same upload, each from the offset that the server
-// has returned to it, in pieces of random sizes.
+// Three clients send the same recording to one upload. Each appends pieces of random sizes at the
+// offset that the server has returned to it. The upload must become one job with the recording.
 func TestClientsOfAnUploadThatTakeTurnsFinishIt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -99,7 +99,7 @@ func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
 		got, _ := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
 		old <- got
 	}()
-	_, err := feed.Write(recording[:6<<20]) // the client then sends nothing more, but its connection stays open
+	_, err := feed.Write(recording[:6<<20]) // then the client pauses, with its connection open
 	must(t, err)
 	testkit.Eventually(t, func() error {
 		if n := two.offset(at); n != 5<<20 {
@@ -142,9 +142,9 @@ func TestAnUploadGoesOnAfterItsReplicaIsLost(t *testing.T) {
 		return nil
 	})
 	_ = lost.Stop()
-	_ = feed.Close() // the client's transport waits for the end of the body
+	_ = feed.Close() // without this the client would not return from the request
 	<-broken
-	testkit.Eventually(t, func() error { // the lost replica may still commit bytes once
+	testkit.Eventually(t, func() error { // repeat, since the stopped replica may still commit bytes once
 		from := two.offset(at)
 		if from < 5<<20 {
 			t.Fatalf("the offset is %d", from)
@@ -168,7 +168,7 @@ func TestAnUploadGoesOnAfterItsClientIsLost(t *testing.T) {
 	if err == nil {
 		t.Fatal("the request did not break")
 	}
-	testkit.Eventually(t, func() error { // the bytes that have arrived are committed
+	testkit.Eventually(t, func() error { // the bytes that arrived before the connection broke must be committed
 		if n := mina.offset(at); n == 0 || n > 1<<20 {
 			return fmt.Errorf("the offset is %d", n)
 		}
@@ -197,7 +197,7 @@ func TestWritersAreLimited(t *testing.T) {
 		got, _ := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
 		done <- got
 	}()
-	_, err := feed.Write(recording[:6<<20]) // more than the buffers of the connections hold, so that the uploader is storing bytes
+	_, err := feed.Write(recording[:6<<20]) // more than a part, so the request is running and holds the only slot
 	must(t, err)
 	testkit.Eventually(t, func() error {
 		if n := mina.offset(at); n != 5<<20 {
@@ -227,7 +227,7 @@ func TestARequestIsSupersededByOneThatCompletesTheUpload(t *testing.T) {
 	held := proxy.Hold(0)
 	old := make(chan reply, 1)
 	go func() { old <- one.patch(at, 0, recording, nil) }()
-	<-held // the part of the old request is being sent
+	<-held // the old request is sending its part to S3
 	if got := two.patch(at, 0, recording, nil); got.status != http.StatusNoContent {
 		t.Fatalf("the new request: %+v", got)
 	}
@@ -238,7 +238,8 @@ func TestARequestIsSupersededByOneThatCompletesTheUpload(t *testing.T) {
 	env.checkBecame(at, recording)
 }
 
-// unacknowledged stores records, and loses the acknowledgement of one of them.
+// unacknowledged stores all records, but returns an error for one of them, as if the
+// acknowledgement was lost.
 type unacknowledged struct {
 	*uploads.Store
 	saves, lost int
@@ -260,7 +261,7 @@ func TestBytesWhoseRecordIsNotAcknowledgedAreNotLost(t *testing.T) {
 	recording := wav(6 << 20)
 	at := mina.create(len(recording), nil)
 	replica := env.core()
-	replica.Records = &unacknowledged{Store: uploads.New(env.bus), lost: 2} // the first one makes the request the writer
+	replica.Records = &unacknowledged{Store: uploads.New(env.bus), lost: 2} // lost: the save that commits the bytes
 	s, err := replica.Find(env.Context(), "mina", jobAt(at))
 	must(t, err)
 	if _, err := replica.Write(env.Context(), s, bytes.NewReader(recording[:1000]), nil); !fault.Is(err, fault.Unavailable) {

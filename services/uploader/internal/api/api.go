@@ -1,6 +1,6 @@
-// Package api serves the requests that begin, sign, complete and abort direct uploads. They are the
-// requests that the plugin AwsS3 of Uppy sends to its server (Companion), so that the plugin can be
-// used unchanged.
+// Package api serves the requests that begin, sign, complete and abort direct uploads. The requests
+// have the format that Uppy's plugin AwsS3 sends to its server (Companion), so that clients can use
+// the plugin unchanged.
 package api
 
 import (
@@ -56,7 +56,8 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET "+one+"/{part}", a.write(a.signOne))
 }
 
-// write makes a route for principals who may upload. The gateway has signed the principal.
+// write makes a route for principals with the scope to upload. The gateway has signed the
+// principal.
 func (a *API) write(h handler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
@@ -68,7 +69,7 @@ func (a *API) write(h handler) func(http.ResponseWriter, *http.Request) error {
 	}
 }
 
-// described returns the upload that a request describes. The gateway has read its metadata.
+// described returns the upload that the gateway has described in a header of the request.
 func described(r *http.Request, p principal.Principal) (direct.Upload, error) {
 	d, err := uploadrequest.FromHeader(r.Header)
 	if err != nil {
@@ -86,7 +87,7 @@ type formBody struct {
 	Fields  map[string]string `json:"fields"`
 	Headers map[string]string `json:"headers"`
 	Expires int               `json:"expires"` // seconds
-	JobID   string            `json:"job_id"`  // id of the job that begins when the bytes have arrived
+	JobID   string            `json:"job_id"`  // id of the job that begins when S3 has the recording
 }
 
 func (a *API) form(w http.ResponseWriter, r *http.Request, p principal.Principal) error {
@@ -123,12 +124,12 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request, p principal.Principa
 	return httpd.JSON(w, http.StatusOK, begunBody{Key: u.Key, UploadID: u.S3ID, Bucket: a.bucket, JobID: u.JobID})
 }
 
-// handleOf returns the upload that a request names.
+// handleOf returns the handle of the upload in the path and the query of a request.
 func handleOf(r *http.Request, p principal.Principal) direct.Handle {
 	return direct.Handle{Owner: p.Owner, Key: r.URL.Query().Get("key"), S3ID: r.PathValue("upload_id")}
 }
 
-// partBody is a part of an upload, as S3 writes it.
+// partBody is a part of an upload, with the member names of S3.
 type partBody struct {
 	PartNumber int    `json:"PartNumber"`
 	Size       int64  `json:"Size"`
@@ -165,10 +166,11 @@ func (a *API) signOne(w http.ResponseWriter, r *http.Request, p principal.Princi
 	return httpd.JSON(w, http.StatusOK, signedBody{URL: signed[number], Expires: int(a.uploads.Options().LinkValid.Seconds())})
 }
 
-// maxSigned is the largest number of parts in one request.
+// maxSigned is the largest number of parts for which one request may request URLs.
 const maxSigned = 1000
 
-// signedPartsBody is the answer to a request for the URLs of several parts, by their numbers.
+// signedPartsBody is the answer to a request for the URLs of several parts. The URLs are by part
+// number.
 type signedPartsBody struct {
 	URLs    map[int]string `json:"presignedUrls"`
 	Expires int            `json:"expires"` // seconds
@@ -194,7 +196,7 @@ func (a *API) signSeveral(w http.ResponseWriter, r *http.Request, p principal.Pr
 	return httpd.JSON(w, http.StatusOK, signedPartsBody{URLs: signed, Expires: int(a.uploads.Options().LinkValid.Seconds())})
 }
 
-// partNumber reads the number of a part. name is that of the parameter.
+// partNumber parses the number of a part. name is the name of the parameter, for the error.
 func partNumber(name, text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > direct.MaxParts {
@@ -207,13 +209,13 @@ func invalid(name, rule string) error {
 	return fault.ValidationFailed(fault.Violation{Pointer: name, Detail: rule})
 }
 
-// maxComplete is the size of the largest request that completes an upload, in bytes: 10 000 parts of
-// about 60 bytes each.
+// maxComplete is the largest body of a request that completes an upload, in bytes. It is enough for
+// 10 000 parts of about 60 bytes each.
 const maxComplete = 1 << 20
 
 // completedBody is the answer to a request that completes an upload.
 type completedBody struct {
-	Location string `json:"location"` // URL of the recording, relative to the API
+	Location string `json:"location"` // path of the recording, relative to the URL of the API
 	Key      string `json:"key"`
 	Bucket   string `json:"bucket"`
 	JobID    string `json:"job_id"`
@@ -232,8 +234,8 @@ func (a *API) complete(w http.ResponseWriter, r *http.Request, p principal.Princ
 	return httpd.JSON(w, http.StatusOK, completedBody{Location: "/jobs/" + u.JobID + "/audio", Key: u.Key, Bucket: a.bucket, JobID: u.JobID})
 }
 
-// readParts reads the list of parts that completes an upload, and sorts it by the numbers: S3
-// requires them in ascending order.
+// readParts parses the list of parts in a request that completes an upload. It sorts the parts by
+// number, since S3 requires ascending order.
 func readParts(w http.ResponseWriter, r *http.Request) ([]direct.Part, error) {
 	text, err := httpd.Body(w, r, maxComplete)
 	if err != nil {

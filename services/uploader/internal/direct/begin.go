@@ -13,8 +13,9 @@ import (
 	"sori.internal/shared/media"
 )
 
-// joinedBefore continues Join when S3 refuses the parts. If a server is killed after it has joined the parts, while it
-// removes them, some parts and the object are left. The object is that of this upload, since no other upload has its key.
+// joinedBefore continues Join after S3 has refused the parts. An S3 server that is killed while it
+// removes joined parts leaves the object and some of the parts. If there is an object, it is that
+// of this upload, since no other upload has its key. refusal is returned if there is no object.
 func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error {
 	_, found, err := c.Bucket.Stat(ctx, u.Key)
 	if err != nil || !found {
@@ -27,8 +28,8 @@ func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error 
 	return nil
 }
 
-// begin checks the object of an upload and begins its job. An object that is refused is removed with
-// its upload. It fails with fault.NotFound if there is no object.
+// begin checks the object of an upload and begins its job. If the object cannot be a recording,
+// begin removes the object and the upload. It fails with fault.NotFound if there is no object.
 func (c *Core) begin(ctx context.Context, u Upload) error {
 	received, err := c.check(ctx, u)
 	if fault.Is(err, fault.NotFound) {
@@ -46,8 +47,9 @@ func (c *Core) begin(ctx context.Context, u Upload) error {
 	return c.accept(ctx, u, received)
 }
 
-// begunBefore removes the record of an upload that has no object since its job has begun and the recording was removed: the
-// process that began the job died before it removed the record. It returns missing if there is no job, or the job is erased.
+// begunBefore handles an upload that has no object. If the job of the upload exists, its recording
+// was removed, and the process that began the job died before it removed the record: then
+// begunBefore removes the record. It returns missing if there is no job, or if the job is erased.
 func (c *Core) begunBefore(ctx context.Context, u Upload, missing error) error {
 	log, err := c.Jobs.Read(ctx, u.JobID)
 	if err != nil || len(log) == 0 {
@@ -62,9 +64,9 @@ func (c *Core) begunBefore(ctx context.Context, u Upload, missing error) error {
 	return nil
 }
 
-// accept appends the event that begins the job of an upload, and removes its record.
+// accept appends received, which begins the job of an upload, and removes the record of the upload.
 func (c *Core) accept(ctx context.Context, u Upload, received event.Received) error {
-	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
+	ctx = context.WithoutCancel(ctx) // the upload is complete, so the job begins even if the client disconnects
 	_, err := c.Jobs.Append(ctx, received, 0)
 	if err != nil && !errors.Is(err, event.ErrLogConflict) { // conflict: another call has begun the job
 		return err
@@ -77,14 +79,15 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 	if u.Way() == event.WayForm {
 		end = c.spend
 	}
-	if err := end(ctx, u); err != nil { // the sweeper will delete the record
+	if err := end(ctx, u); err != nil { // the sweeper deletes the record later
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("record of completed upload not deleted")
 	}
 	return nil
 }
 
-// check returns the event that begins the job of an upload. It fails if the object cannot be a
-// recording (isRefusal). The returned event then has the media type application/octet-stream.
+// check returns the received event for an upload, with the media type of its object. It also
+// returns an error if the object cannot be a recording (isRefusal); then the media type is
+// application/octet-stream.
 func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	received := event.Received{
 		JobID: u.JobID, TokenID: u.TokenID, Owner: u.Owner, TextGridURL: u.TextGridURL, PitchURL: u.PitchURL,
@@ -102,7 +105,7 @@ func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 		return received, fault.ExceedsLimit("file", c.options.MaxBytes, nil)
 	}
 	var head []byte
-	if object.Size > 0 { // S3 refuses to read a range of an empty object
+	if object.Size > 0 { // S3 answers a range request for an empty object with an error
 		if head, err = c.Bucket.Head(ctx, u.Key, media.HeadSize); err != nil {
 			return received, err
 		}
@@ -114,15 +117,15 @@ func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	return received, err
 }
 
-// isRefusal reports whether err refuses an object because of its size or its content.
+// isRefusal reports whether err means that an object cannot be a recording, by its size or content.
 func isRefusal(err error) bool {
 	return fault.Is(err, fault.Unsupported) || fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Invalid)
 }
 
-// Arrived begins the jobs of the forms that wanted selects and whose object has arrived, and
-// returns their number. A client sends no request after the bytes of a form, so Arrived looks the
-// objects up in the bucket. No client waits for a response either, so Arrived also begins the job
-// of an object that is not a recording: the job fails when its object is read.
+// Arrived begins the jobs of those forms whose object is in the bucket and for which wanted returns
+// true. It returns the number of these jobs. A client sends no request after it has sent a form to
+// S3, so Arrived must look for the objects. It also begins the job of an object that is not a
+// recording, since there is no request with which the client could be told: the job fails.
 func (c *Core) Arrived(ctx context.Context, wanted func(Upload) bool) (begun int, err error) {
 	forms, err := c.Records.All(ctx, event.WayForm)
 	if err != nil {
@@ -149,7 +152,7 @@ func (c *Core) arrive(ctx context.Context, u Upload) (bool, error) {
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return false, nil
-	case fault.Is(err, fault.TooLarge): // the S3 server does not enforce the policy of the form
+	case fault.Is(err, fault.TooLarge): // the S3 server has not enforced the size limit of the form
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("uploaded object is too large and removed")
 		return true, c.Discard(ctx, u)
 	case err != nil && !isRefusal(err):

@@ -1,22 +1,22 @@
-// Package direct accepts recordings that clients send to the bucket themselves: in parts, by a
-// multipart upload of S3, or in one request, by a form with a signed policy. The bytes do not pass
-// through the uploader, only the requests that begin, sign and complete an upload. Package
-// resumable accepts bytes through the uploader, and completes and removes its uploads in the same
-// way, by Join and Discard.
+// Package direct accepts recordings that clients send to the bucket themselves: in parts, as a
+// multipart upload of S3, or in one request, as a form with a signed policy. Only the requests that
+// begin, sign and complete an upload pass through the uploader; the bytes do not. Package resumable
+// accepts bytes through the uploader, but completes and removes its uploads with Join and Discard
+// of this package.
 //
 // It guarantees:
 //
 //  1. The uploader chooses the key of a recording. The key contains the id of the job that the upload
 //     becomes, and only the owner of the upload can use it.
-//  2. The URL of a part can be signed at any time and any number of times. There are no locks. If
-//     two clients write one part, S3 keeps the later one, which its ETag identifies.
+//  2. The URL of a part can be signed at any time and any number of times. There are no locks: if
+//     two clients send the same part, S3 keeps the later one, which its ETag identifies.
 //  3. A job begins when the object is complete and looks like audio. The job of a form begins with
 //     any object, and fails if the object is not a recording. Completing an upload again, even
 //     concurrently in another replica, gives the same job.
 //  4. An upload that is not completed in time is removed, with all its bytes.
 //  5. S3 accepts a form until the form expires, even after the job of its object was erased.
-//     Therefore the record of a form is kept for as long as an upload may take; then the object of
-//     an erased job is removed.
+//     Therefore the record of a form is kept for the whole expiry of uploads. When the record is
+//     removed, the object of an erased job is removed, too.
 //
 // If a process dies, the next call or the sweeper continues its work: S3 has the bytes, the stream
 // of uploads has the record of the upload, and the job exists only if its log does.
@@ -32,24 +32,24 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Upload is an upload that is not completed.
+// Upload is the record of an upload that has not become a job yet, or of a form (Spent).
 type Upload struct {
 	JobID       string    `json:"job_id"`          // id of the job that the upload becomes
-	S3ID        string    `json:"s3_id,omitempty"` // id of the multipart upload at S3; empty for a form
+	S3ID        string    `json:"s3_id,omitempty"` // S3's id of the multipart upload; empty for a form
 	Key         string    `json:"key"`
 	Owner       string    `json:"owner,omitempty"`
 	TokenID     int64     `json:"token_id"`
 	TextGridURL string    `json:"s3_textgrid_url,omitempty"`
 	PitchURL    string    `json:"s3_pitch_url,omitempty"`
 	FileName    string    `json:"file_name,omitempty"`
-	SHA256      string    `json:"sha256,omitempty"` // hash that the client announced, in hexadecimal
-	Fresh       bool      `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
+	SHA256      string    `json:"sha256,omitempty"` // SHA-256 that the client announced, in hexadecimal
+	Fresh       bool      `json:"fresh,omitempty"`  // a cached result must not be used
 	Created     time.Time `json:"created"`
-	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
-	Spent       bool      `json:"spent,omitempty"`     // a form whose job has begun
+	Resumable   bool      `json:"resumable,omitempty"` // the client sends the bytes to the uploader (package resumable)
+	Spent       bool      `json:"spent,omitempty"`     // the upload is a form whose job has begun
 }
 
-// Way returns the way in which the client sends the bytes.
+// Way returns how the client sends the bytes.
 func (u Upload) Way() event.UploadWay {
 	switch {
 	case u.Spent:
@@ -63,32 +63,33 @@ func (u Upload) Way() event.UploadWay {
 	}
 }
 
-// Records stores the uploads that are not completed.
+// Records stores the records of uploads.
 type Records interface {
 	Put(ctx context.Context, u Upload) error
 
-	// Find returns the upload of an owner that becomes a job; false if there is none.
+	// Find returns the upload that becomes a job, by its way, its owner and the id of the job. It
+	// returns false if there is none.
 	Find(ctx context.Context, way event.UploadWay, owner, job string) (Upload, bool, error)
 	Delete(ctx context.Context, u Upload) error
 
-	// All returns all uploads in one way.
+	// All returns all uploads of one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of uploads of an owner that have not become a job, in all ways.
+	// Count returns the number of an owner's uploads, of all ways, that have not become a job.
 	Count(ctx context.Context, owner string) (int, error)
 }
 
-// Part is a part of a multipart upload that S3 has.
+// Part is a part of a multipart upload, as S3 lists it.
 type Part struct {
-	Number int // number of the part, from 1 to MaxParts
+	Number int // part number, from 1 to MaxParts
 	ETag   string
 	Size   int64 // bytes
 }
 
-// Form describes a POST request by which a client stores an object in S3.
+// Form describes the POST request with which a client stores an object in S3.
 type Form struct {
 	URL    string
-	Fields map[string]string // fields that the client must send before the field of the file
+	Fields map[string]string // form fields that the client must send before the file
 }
 
 // Bucket is the bucket of recordings.
@@ -99,7 +100,7 @@ type Bucket interface {
 	// RemovePrefix removes every object whose key has a prefix.
 	RemovePrefix(ctx context.Context, prefix string) error
 
-	// Head returns the first n bytes of an object, or all of them if there are fewer.
+	// Head returns the first n bytes of an object, or the whole object if it is smaller.
 	Head(ctx context.Context, key string, n int64) ([]byte, error)
 
 	BeginParts(ctx context.Context, key string) (s3ID string, err error)
@@ -115,7 +116,8 @@ type Bucket interface {
 	// SignForm signs a form that stores an object of 1 to maxBytes bytes.
 	SignForm(ctx context.Context, key string, maxBytes int64, valid time.Duration) (Form, error)
 
-	// Unfinished calls f for each multipart upload of recordings that is neither completed nor aborted.
+	// Unfinished calls f for each multipart upload of a recording that is neither completed nor
+	// aborted.
 	Unfinished(ctx context.Context, f func(Unfinished) error) error
 }
 
@@ -126,7 +128,7 @@ type Unfinished struct {
 	Size      int64 // total size of the parts, in bytes
 }
 
-// JobLog is the log of the jobs.
+// JobLog reads and appends to the logs of jobs.
 type JobLog interface {
 	Append(ctx context.Context, e event.Event, after uint64) (uint64, error)
 	Read(ctx context.Context, job string) (event.Log, error)
@@ -144,13 +146,14 @@ type Options struct {
 	MaxBytes  int64         // largest size of a recording, in bytes
 	MaxOpen   int           // largest number of unfinished uploads of one owner
 	Expiry    time.Duration // time after which an unfinished upload is removed
-	LinkValid time.Duration // how long the URL of a part, and a form, are valid
+	LinkValid time.Duration // validity of the URL of a part, and of a form
 }
 
-// The limits of a multipart upload at S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
+// The limits of S3 for multipart uploads (Amazon S3 User Guide, "Amazon S3 multipart upload
+// limits").
 const (
-	MaxParts = 10_000  // the largest number of a part, and so the largest number of parts
-	MinPart  = 5 << 20 // bytes of the smallest part, except the last one
+	MaxParts = 10_000  // largest part number, and therefore largest number of parts
+	MinPart  = 5 << 20 // smallest size of a part that is not the last one, in bytes
 )
 
 // Core has the operations of direct uploads. It is safe for concurrent use.
@@ -175,8 +178,8 @@ func (c *Core) Begin(ctx context.Context, u Upload) (Upload, error) {
 	return u, c.Records.Put(ctx, u)
 }
 
-// BeginUnrecorded is like Begin, but does not record the upload: the caller must. If the caller
-// fails, the sweeper aborts the multipart upload.
+// BeginUnrecorded is like Begin, but stores no record of the upload: the caller must store one. If
+// the caller fails, the sweeper aborts the multipart upload.
 func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, err
@@ -187,7 +190,7 @@ func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 }
 
 // Form begins an upload whose bytes the client sends to S3 in one request. It sets the fields
-// JobID, Key and Created of u. It fails like Begin.
+// JobID, Key and Created of u. It fails if the owner has too many unfinished uploads.
 func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, Form{}, err
@@ -199,7 +202,8 @@ func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	return u, form, c.Records.Put(ctx, u)
 }
 
-// prepare gives an upload its job and its key.
+// prepare sets the job id and the key of an upload. It fails if the owner has too many unfinished
+// uploads.
 func (c *Core) prepare(ctx context.Context, u *Upload) error {
 	open, err := c.Records.Count(ctx, u.Owner)
 	if err != nil {
@@ -215,7 +219,7 @@ func (c *Core) prepare(ctx context.Context, u *Upload) error {
 	return nil
 }
 
-// Handle identifies a multipart upload in the requests of its client.
+// Handle has the values by which the requests of a client identify a multipart upload.
 type Handle struct{ Owner, Key, S3ID string }
 
 // find returns the upload of a handle.
@@ -234,8 +238,8 @@ func (c *Core) find(ctx context.Context, h Handle) (Upload, error) {
 	return u, nil
 }
 
-// Parts returns the parts of an upload that S3 has. It fails with fault.NotFound if there is no
-// such upload.
+// Parts returns the parts of an upload that S3 has. It fails with fault.NotFound if the upload does
+// not exist.
 func (c *Core) Parts(ctx context.Context, h Handle) ([]Part, error) {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -248,8 +252,8 @@ func (c *Core) Parts(ctx context.Context, h Handle) ([]Part, error) {
 	return parts, err
 }
 
-// Sign returns presigned URLs to which the client sends parts of an upload by PUT, by the numbers
-// of the parts. It fails with fault.NotFound if there is no such upload.
+// Sign returns presigned URLs, by part number, to which the client sends parts of an upload with
+// PUT. It fails with fault.NotFound if the upload does not exist.
 func (c *Core) Sign(ctx context.Context, h Handle, numbers ...int) (map[int]string, error) {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -266,8 +270,8 @@ func (c *Core) Sign(ctx context.Context, h Handle, numbers ...int) (map[int]stri
 	return signed, nil
 }
 
-// Complete joins the parts of an upload and begins its job. It may be called again, and returns the
-// same job.
+// Complete joins the parts of an upload and begins its job. Calling Complete again returns the same
+// job.
 func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, error) {
 	u, err := c.find(ctx, h)
 	if fault.Is(err, fault.NotFound) {
@@ -279,7 +283,8 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 	return u, c.Join(ctx, u, parts)
 }
 
-// completed returns the upload of a handle whose parts are joined already: its job has begun.
+// completed returns the upload of a handle whose job has begun already. It fails with
+// fault.NotFound if there is no such job.
 func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
 	job, ok := upload.JobOfKey(h.Key)
 	if !ok {
@@ -296,8 +301,8 @@ func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
 	return Upload{JobID: job, Key: r.Key, Owner: r.Owner, TokenID: r.TokenID}, nil
 }
 
-// Abort removes an upload and its bytes. It succeeds if another call is removing the upload. It
-// fails with fault.NotFound if the upload has become a job.
+// Abort removes an upload and its bytes. It also succeeds if another call is removing the upload.
+// It fails with fault.NotFound if the upload has become a job.
 func (c *Core) Abort(ctx context.Context, h Handle) error {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -306,14 +311,15 @@ func (c *Core) Abort(ctx context.Context, h Handle) error {
 	return c.Discard(ctx, u)
 }
 
-// Discard removes an upload, and its bytes unless the upload has become a job that is not erased.
+// Discard removes an upload. It also removes the bytes, unless the upload has become a job that is
+// not erased.
 func (c *Core) Discard(ctx context.Context, u Upload) error {
 	if u.S3ID != "" {
 		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
 			return err
 		}
 	}
-	// The parts may have been joined already, by a call that went no further.
+	// If a call has joined the parts and then failed, there is an object, but no job.
 	log, err := c.Jobs.Read(ctx, u.JobID)
 	if err != nil {
 		return err
@@ -326,7 +332,7 @@ func (c *Core) Discard(ctx context.Context, u Upload) error {
 	return c.forget(ctx, u)
 }
 
-// spend records that a form has become a job.
+// spend replaces the record of a form by one that says that the form has become a job.
 func (c *Core) spend(ctx context.Context, u Upload) error {
 	spent := u
 	spent.Spent = true
@@ -336,7 +342,7 @@ func (c *Core) spend(ctx context.Context, u Upload) error {
 	return c.Records.Delete(ctx, u)
 }
 
-// forget removes the record of an upload, and what only the upload needed.
+// forget removes the record of an upload, and the tails of a resumable upload.
 func (c *Core) forget(ctx context.Context, u Upload) error {
 	if u.Resumable {
 		if err := c.Bucket.RemovePrefix(ctx, upload.TailPrefix(u.JobID)); err != nil {

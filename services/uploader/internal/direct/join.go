@@ -9,8 +9,8 @@ import (
 )
 
 // Join joins the parts of an upload at S3 and begins its job. It may be called again, even
-// concurrently: it then tolerates that some S3 servers respond with an internal error while they
-// join the parts for another call.
+// concurrently. While S3 joins the parts for one call, some S3 servers answer another call with an
+// internal error, which Join tolerates.
 func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
 	err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
 	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Unavailable) {
@@ -24,12 +24,12 @@ func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
 }
 
 const (
-	joinTimeout  = 5 * time.Second // how long a call waits for another one that is joining the same parts
+	joinTimeout  = 5 * time.Second // how long a call waits for the object that another call makes
 	joinInterval = 100 * time.Millisecond
 )
 
-// Joined begins the job of an upload whose parts S3 has joined, or whose multipart upload S3 does
-// not know any more.
+// Joined begins the job of an upload whose parts are joined, or whose multipart upload S3 does not
+// know any more.
 func (c *Core) Joined(ctx context.Context, u Upload) error {
 	err := c.AwaitJoined(ctx, u, func() error { return c.begin(ctx, u) })
 	if fault.Is(err, fault.NotFound) {
@@ -38,11 +38,11 @@ func (c *Core) Joined(ctx context.Context, u Upload) error {
 	return err
 }
 
-// AwaitJoined calls use repeatedly while use fails with fault.NotFound, which means that S3 does
-// not have the object. It is for an upload whose multipart upload S3 does not know any more:
-// another call has joined the parts, or is joining them, and the object will appear soon.
-// AwaitJoined fails with fault.NotFound if the upload is not recorded any more, and with
-// fault.Unavailable if the object does not appear within a few seconds.
+// AwaitJoined calls use until use returns an error other than fault.NotFound, or nil.
+// fault.NotFound means that the object does not exist yet. AwaitJoined is used if S3 does not know
+// the multipart upload any more: another call has joined the parts, or is joining them, and the
+// object will appear soon. AwaitJoined fails with fault.NotFound if the upload has no record any
+// more, and with fault.Unavailable if the object does not appear within joinTimeout.
 func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
 		if err := use(); !fault.Is(err, fault.NotFound) {

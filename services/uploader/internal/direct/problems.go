@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// NotFound returns the failure of a request for an upload that does not exist.
+// NotFound returns the error for a request for an upload that does not exist.
 func NotFound() *fault.Error {
 	return fault.New(fault.NotFound, "upload-not-found", "There is no such upload: it was never begun, was aborted, or has expired.")
 }

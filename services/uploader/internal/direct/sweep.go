@@ -15,15 +15,15 @@ import (
 
 const (
 	formInterval = time.Second
-	formPause    = 15 * time.Second // pause while the records or the bucket cannot be read
+	formPause    = 15 * time.Second // delay after the records or the bucket could not be read
 )
 
-// isDue reports whether the object of a form is requested from the bucket in a round. There is a round
-// each formInterval. A young form is due in each round, since a client may be waiting for the job. The
-// pause grows with the age of the form, to between a tenth and a twentieth of the age: many forms
-// never get an object.
+// isDue reports whether the uploader looks for the object of a form in a round. There is a round
+// every formInterval. A new form is due in each round, since a client may wait for the job. Many
+// forms never get an object, so older forms are due less often: at intervals between a twentieth
+// and a tenth of their age.
 func isDue(age time.Duration, round uint) bool {
-	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // a power of two: the rounds of a longer pause are among those of a shorter one
+	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // in rounds: a power of two
 	return round%pause == 0
 }
 
@@ -37,7 +37,8 @@ type Watcher struct {
 // NewWatcher makes a Watcher.
 func NewWatcher(c *Core, log zerolog.Logger) *Watcher { return &Watcher{core: c, log: log} }
 
-// Run watches until ctx ends. It runs in every replica; the log ensures that each job begins once.
+// Run looks for objects until ctx ends. It runs in every replica. Each job begins only once, since
+// only one replica can append received.
 func (w *Watcher) Run(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		w.round++
@@ -55,8 +56,8 @@ type Sweeper struct {
 	core     *Core
 	interval time.Duration
 	log      zerolog.Logger
-	open     atomic.Int64 // multipart uploads that are not completed, at the last sweep
-	bytes    atomic.Int64 // bytes of the parts of these uploads
+	open     atomic.Int64 // number of unfinished multipart uploads at the last sweep
+	bytes    atomic.Int64 // total size of their parts, in bytes
 }
 
 // NewSweeper makes a Sweeper. interval is the time between two sweeps.
@@ -64,10 +65,10 @@ func NewSweeper(c *Core, interval time.Duration, log zerolog.Logger) *Sweeper {
 	return &Sweeper{core: c, interval: interval, log: log}
 }
 
-// Open returns the number of multipart uploads that are not completed, as of the last sweep.
+// Open returns the number of unfinished multipart uploads, as of the last sweep.
 func (s *Sweeper) Open() float64 { return float64(s.open.Load()) }
 
-// Bytes returns the size of the parts of these uploads, in bytes.
+// Bytes returns the total size of the parts of unfinished multipart uploads, as of the last sweep.
 func (s *Sweeper) Bytes() float64 { return float64(s.bytes.Load()) }
 
 // Run sweeps until ctx ends.
@@ -84,8 +85,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 }
 
 // Sweep removes the uploads that have expired at the time now, and returns their number. It also
-// removes expired multipart uploads of the bucket that have no record, because the process died
-// before it wrote the record, or because the record is lost.
+// aborts expired multipart uploads in the bucket that have no record, because the process died
+// before it stored the record, or because the record was lost.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }
 	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart, event.WayTus, event.WaySpent} {
@@ -123,8 +124,7 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err er
 	return removed, err
 }
 
-// expire removes an upload that has expired. A form whose object has arrived in its last moment
-// still becomes a job.
+// expire removes an expired upload. A form whose object is in the bucket becomes a job instead.
 func (c *Core) expire(ctx context.Context, u Upload) error {
 	if u.Way() == event.WayForm {
 		if arrived, err := c.arrive(ctx, u); arrived || err != nil {
