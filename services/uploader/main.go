@@ -1,5 +1,5 @@
-// Command uploader stores recordings in the bucket: staged uploads, fetched recordings, and uploads
-// that clients send to the bucket or in several requests.
+// Command uploader stores recordings in the bucket: staged uploads, recordings that it fetches from
+// URLs, and recordings that clients send to the bucket or to the uploader in several requests.
 package main
 
 import (

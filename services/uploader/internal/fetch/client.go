@@ -20,12 +20,13 @@ import (
 
 const (
 	connectTimeout = 10 * time.Second
-	maxHeaderBytes = 64 << 10 // largest header of a response
+	maxHeaderBytes = 64 << 10 // largest response header, in bytes
 	maxRedirects   = 5
 )
 
-// newHTTP makes the client. It uses no proxy of the environment, which would resolve names itself, and
-// keeps no connection, since the next request is to another server.
+// newHTTP makes the HTTP client. It uses no proxy from the environment, since a proxy would resolve
+// names itself and bypass the check of addresses. It does not reuse connections, since the next
+// request goes to another server.
 func newHTTP(o Options) *http.Client {
 	d := dialer{allowed: o.Allowed}
 	return &http.Client{
@@ -39,14 +40,14 @@ func newHTTP(o Options) *http.Client {
 	}
 }
 
-// dialer dials addresses that may be reached.
+// dialer connects only to allowed addresses.
 type dialer struct {
 	allowed  source.Allowed
-	resolver *net.Resolver // if nil, that of the system
+	resolver *net.Resolver // nil means the resolver of the system
 }
 
-// dial dials a host. It checks each address when the socket for it exists and before it connects, so
-// that the host cannot resolve to another address in between.
+// dial connects to a host. It checks each resolved address directly before it connects to the
+// address, so that the host cannot resolve to another address between the check and the connection.
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -81,8 +82,8 @@ type redirectError struct {
 // Error implements error.
 func (e *redirectError) Error() string { return e.reason }
 
-// checkRedirect decides whether a redirect is followed, and removes the headers that its target
-// must not receive.
+// checkRedirect returns an error if a redirect must not be followed. It removes the headers that
+// the target of the redirect must not receive.
 func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Request) error {
 	status := 0
 	if next.Response != nil {
@@ -97,7 +98,7 @@ func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Reque
 	if err := allowed.CheckURL(next.URL); err != nil {
 		return fmt.Errorf("%w: the redirect's URL %w", source.ErrRefused, err)
 	}
-	next.Header.Del("Referer") // contains the URL, which may be presigned
+	next.Header.Del("Referer") // Referer contains the previous URL, which may be presigned
 	if !sameOrigin(next.URL, via[0].URL) {
 		kept := http.Header{}
 		for _, name := range []string{"Accept-Encoding", "User-Agent", "Range", "If-Range"} {
@@ -113,7 +114,8 @@ func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Reque
 
 func sameOrigin(a, b *url.URL) bool { return originOf(a) == originOf(b) }
 
-// originOf returns the origin of a URL (RFC 6454, section 4): the host in lower case, and the port also if it is the usual one.
+// originOf returns the origin of a URL (RFC 6454, section 4), with the host in lower case and
+// always with a port.
 func originOf(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -122,10 +124,10 @@ func originOf(u *url.URL) string {
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// userAgent returns the User-Agent of requests, unless the client gives another one.
+// userAgent returns the User-Agent of requests. A client may replace it by a header of the source.
 func userAgent() string { return "sori/" + buildinfo.Version() }
 
-// withoutURL unwraps an error whose text contains the URL.
+// withoutURL returns the cause of a *url.Error, whose own text contains the URL.
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err

@@ -15,8 +15,9 @@ import (
 	"sori.internal/shared/source"
 )
 
-// resolver returns a resolver that queries a name server of the test. Each query for an IPv4 address
-// is answered with the next of the addresses, and then always with the last one.
+// resolver returns a resolver that uses a name server of the test. The first query for an IPv4
+// address is answered with the first address, the second with the second, and so on. The last
+// address answers all further queries.
 func resolver(t *testing.T, addresses ...[4]byte) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // only a test uses it
@@ -54,7 +55,7 @@ func resolver(t *testing.T, addresses ...[4]byte) *net.Resolver {
 	}}
 }
 
-// withResolver returns a client that resolves names with a resolver.
+// withResolver returns a client that uses the given resolver.
 func withResolver(t *testing.T, o Options, r *net.Resolver) *Client {
 	t.Helper()
 	c := New(o)
@@ -66,7 +67,7 @@ func withResolver(t *testing.T, o Options, r *net.Resolver) *Client {
 	return c
 }
 
-// serveAt serves on 127.0.0.1 and 127.0.0.2, at the same port, which it returns.
+// serveAt starts servers on 127.0.0.1 and 127.0.0.2, and returns the port of both.
 func serveAt(t *testing.T, one, two http.HandlerFunc) string {
 	t.Helper()
 	for range 20 {
@@ -76,7 +77,7 @@ func serveAt(t *testing.T, one, two http.HandlerFunc) string {
 		}
 		_, port, _ := net.SplitHostPort(a.Addr().String())
 		b, err := net.Listen("tcp", "127.0.0.2:"+port) //nolint:noctx // only a test uses it
-		if err != nil {                                // another process uses the port
+		if err != nil {                                // another process uses the port: try another one
 			_ = a.Close()
 			continue
 		}
@@ -96,7 +97,8 @@ func TestANameThatChangesItsAddressGainsNothing(t *testing.T) {
 	f := &file{content: content(1, 300_000), etag: `"v1"`, cuts: []int{100_000}}
 	var reached atomic.Int64
 	port := serveAt(t, f.serve, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-	// 127.0.0.1 stands for a public address, 127.0.0.2 for a private one.
+	// 127.0.0.1 stands for a public address, and 127.0.0.2 for a private one, to which the name
+	// resolves when the fetch is resumed.
 	c := withResolver(t, loopback(t), resolver(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}))
 	o := fetchFrom(t, c, source.Source{URL: "http://rebind.test:" + port + "/a.wav"})
 	if o.code() != event.CodeFetchRefused+" 0" || len(f.ranges) != 1 || reached.Load() > 0 {

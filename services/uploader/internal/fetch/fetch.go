@@ -1,14 +1,14 @@
-// Package fetch fetches recordings by HTTP, from servers that clients name.
+// Package fetch fetches recordings by HTTP from servers that clients choose.
 //
 // It guarantees:
 //
-//  1. Only public addresses are dialled, and what the operator lists (source.Allowed). The address
-//     that is checked is the one that is dialled: a name that resolves to another address a moment
-//     later gains nothing. Each redirect is checked like the first URL.
+//  1. It connects only to public addresses and to those that the operator allows (source.Allowed).
+//     It checks the address to which it connects, so a name that resolves to another address a
+//     moment later bypasses nothing. Each redirect is checked like the first URL.
 //  2. Headers of the client are sent only to the origin of its URL.
-//  3. A response is read as it was sent: it is not decompressed, and only as much of it is in
-//     memory as its reader requests.
-//  4. The connection to a server that sends too slowly, or nothing, is closed.
+//  3. A response is read as it was sent: it is not decompressed, and memory contains only as much
+//     of it as its reader requests.
+//  4. The connection to a server that sends nothing, or sends too slowly, is closed.
 //  5. After a broken connection, the fetch is resumed with Range and If-Range. Bytes of two
 //     versions of a file are never mixed: if there is no strong validator, or if it has changed,
 //     the fetch begins again.
@@ -38,13 +38,13 @@ import (
 type Options struct {
 	Allowed  source.Allowed
 	MaxBytes int64         // largest size of a recording, in bytes
-	MinRate  int64         // bytes per second; see package minrate
-	Idle     time.Duration // the longest time without a byte
+	MinRate  int64         // smallest rate in bytes per second (package minrate)
+	Idle     time.Duration // a server that sends nothing for this time is disconnected
 	Tries    int           // largest number of tries of one fetch
-	Backoff  time.Duration // delay before the second try, doubled for each further one
+	Backoff  time.Duration // delay before the second try; doubled before each further try
 }
 
-// maxRetryAfter is the longest Retry-After that is waited for.
+// maxRetryAfter is the longest wait for a server that sends Retry-After.
 const maxRetryAfter = 10 * time.Second
 
 // Client fetches recordings. It is safe for concurrent use.
@@ -66,7 +66,7 @@ func (c *Client) Fetch(
 		if err == nil {
 			err = store(b, b.size)
 			b.close()
-			if b.err == nil { // the body did not fail, so the error is that of store
+			if b.err == nil { // reading the body did not fail: err is that of store
 				return err
 			}
 			if err = b.err; errors.Is(err, errAgain) {
@@ -79,7 +79,7 @@ func (c *Client) Fetch(
 	}
 }
 
-// errAgain means that a fetch must begin again, since it cannot be resumed. The try before has been
+// errAgain means that a fetch cannot be resumed and must begin again. The failed try has been
 // counted.
 var errAgain = errors.New("the file has changed, or the server sends no part of it")
 
@@ -93,7 +93,8 @@ type transfer struct {
 	try    int // number of the try, from 1
 }
 
-// next waits until the next try after one that failed. It returns the error if there is none.
+// next waits until the next try after a try that failed. If no further try is allowed, it returns
+// the error of the failed try.
 func (f *transfer) next(err error) error {
 	var failure *tryError
 	if !errors.As(err, &failure) {
@@ -111,15 +112,15 @@ func (f *transfer) next(err error) error {
 	return nil
 }
 
-// tryError is the failure of one try.
+// tryError is the error of one try.
 type tryError struct {
 	*upload.FetchError
 
 	final bool          // another try would fail, too
-	after time.Duration // Retry-After; 0 if the server sends none
+	after time.Duration // delay from the Retry-After header; 0 if there is none
 }
 
-// broken returns the failure of a connection.
+// broken returns the error for a connection that failed.
 func (f *transfer) broken(cause error) *tryError {
 	if errors.Is(cause, source.ErrRefused) {
 		return f.refused(cause)
@@ -134,21 +135,21 @@ func (f *transfer) broken(cause error) *tryError {
 	}}
 }
 
-// refused returns the failure of a fetch from an address that may not be reached.
+// refused returns the error for a URL or an address that is not allowed.
 func (f *transfer) refused(cause error) *tryError {
 	return &tryError{final: true, FetchError: &upload.FetchError{
 		Code: event.CodeFetchRefused, Err: cause, Detail: f.host + ", or a host that it redirects to, may not be reached.",
 	}}
 }
 
-// unusable returns the failure of a fetch whose response cannot be used.
+// unusable returns the error for a response that cannot be used, even after another try.
 func (f *transfer) unusable(status int, reason string) *tryError {
 	return &tryError{final: true, FetchError: &upload.FetchError{
 		Code: event.CodeFetchFailed, Status: status, Detail: f.host + " " + reason + ".",
 	}}
 }
 
-// statusError returns the failure of a try that was answered with an error.
+// statusError returns the error for a response with an error status.
 func (f *transfer) statusError(resp *http.Response) *tryError {
 	status := resp.StatusCode
 	failure := f.unusable(status, fmt.Sprintf("answered %d", status))
@@ -161,13 +162,13 @@ func (f *transfer) statusError(resp *http.Response) *tryError {
 	return failure
 }
 
-// get requests the bytes from offset on. validator is the value of If-Range unless offset is 0. The
-// returned function ends the connection.
+// get requests the file from the byte at offset. If offset is not 0, validator is sent as If-Range.
+// The returned context is that of the request, and its cancel function closes the connection.
 func (f *transfer) get(offset int64, validator string) (*http.Response, context.Context, context.CancelCauseFunc, error) {
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.source.URL, nil)
 	if err == nil {
-		if _, err = f.client.options.Allowed.Parse(f.source.URL); err != nil { // the setting may have changed
+		if _, err = f.client.options.Allowed.Parse(f.source.URL); err != nil { // FETCH_ALLOWED may have changed since the upload
 			err = fmt.Errorf("%w: %w", source.ErrRefused, err)
 		}
 	}
@@ -211,7 +212,7 @@ func (f *transfer) begin() (*body, error) {
 	return b, nil
 }
 
-// checkWhole returns why the response to a request for the whole file cannot be used.
+// checkWhole returns an error if the response to a request for the whole file cannot be used.
 func (f *transfer) checkWhole(resp *http.Response) error {
 	switch {
 	case resp.StatusCode != http.StatusOK:
@@ -226,20 +227,21 @@ func (f *transfer) checkWhole(resp *http.Response) error {
 	return nil
 }
 
-// isEncoded reports whether the bytes of a response are not those of the file.
+// isEncoded reports whether a response has a Content-Encoding, so that its bytes are not those of
+// the file.
 func isEncoded(h http.Header) bool {
 	encoding := h.Get("Content-Encoding")
 	return encoding != "" && !strings.EqualFold(encoding, "identity")
 }
 
-// body reads the file, over several connections if the server allows. It is not safe for concurrent
-// use.
+// body is a reader of the file. It uses a further connection if one breaks. It is not safe for
+// concurrent use.
 type body struct {
 	fetch     *transfer
 	size      int64 // size of the whole file; -1 if unknown
 	validator string
 	offset    int64 // offset of the next byte
-	err       error // why the body ended before its end: a tryError or errAgain
+	err       error // why the body cannot be read to its end: a tryError or errAgain
 
 	resp   *http.Response
 	ctx    context.Context //nolint:containedctx // context of the request for resp
@@ -247,7 +249,7 @@ type body struct {
 	pace   minrate.Meter
 }
 
-// use makes the body read a response.
+// use makes the body read from a response.
 func (b *body) use(resp *http.Response, ctx context.Context, cancel context.CancelCauseFunc) { //nolint:revive // ctx belongs to resp
 	o := b.fetch.client.options
 	b.resp, b.ctx, b.cancel = resp, ctx, cancel
@@ -260,7 +262,7 @@ func (b *body) close() {
 	b.cancel(nil)
 }
 
-// errSlow is the cause with which the connection to a slow server ends.
+// errSlow is the cause with which the request to a slow server is canceled.
 var errSlow = errors.New("too slow")
 
 // Read implements io.Reader. It returns io.EOF only at the end of the file.
@@ -272,7 +274,7 @@ func (b *body) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if n > 0 || err == nil {
-			return n, nil // an error is returned by the next read
+			return n, nil // the next read returns the error
 		}
 		if errors.Is(err, io.EOF) {
 			return 0, io.EOF
@@ -296,12 +298,13 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // broken wraps the error
 }
 
-// resume continues after a connection has failed. If that is not possible, it sets err.
+// resume requests the rest of the file after a connection has failed. If the fetch cannot be
+// resumed, it sets b.err.
 func (b *body) resume(failure error) {
 	f := b.fetch
 	for {
 		if b.offset == 0 || b.validator == "" {
-			b.err = failure // Fetch counts the try, and begins again
+			b.err = failure // Fetch then begins again, if a further try is allowed
 			return
 		}
 		if err := f.next(failure); err != nil {
@@ -327,7 +330,7 @@ func (b *body) resume(failure error) {
 	}
 }
 
-// continues reports whether a response continues the file where the last one broke off.
+// continues reports whether a response begins at b.offset of the same version of the file.
 func (b *body) continues(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusPartialContent || isEncoded(resp.Header) || validatorOf(resp.Header) != b.validator {
 		return false
@@ -340,7 +343,8 @@ func (b *body) continues(resp *http.Response) bool {
 	return true
 }
 
-// parseRange parses a Content-Range (RFC 9110, section 14.4). size is -1 if it is unknown.
+// parseRange parses a Content-Range (RFC 9110, section 14.4). size is the size of the whole file;
+// -1 if unknown.
 func parseRange(text string) (first, size int64, ok bool) {
 	rest, isBytes := strings.CutPrefix(text, "bytes ")
 	part, whole, cut := strings.Cut(rest, "/")
@@ -357,9 +361,9 @@ func parseRange(text string) (first, size int64, ok bool) {
 	return first, size, ok && (size < 0 || last == size-1)
 }
 
-// validatorOf returns the validator of a response for If-Range: a strong entity tag, or the time of the
-// last change if no change can have followed it in the same second (RFC 9110, sections 8.8.2.2 and
-// 13.1.5). It is empty if there is none.
+// validatorOf returns the validator of a response for If-Range, or "" if it has none. The validator
+// is a strong entity tag, or Last-Modified if it is at least a second older than the response, so
+// that a later change cannot have the same time (RFC 9110, sections 8.8.2.2 and 13.1.5).
 func validatorOf(h http.Header) string {
 	if tag := h.Get("ETag"); tag != "" {
 		if strings.HasPrefix(tag, `"`) {

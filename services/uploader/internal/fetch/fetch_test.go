@@ -196,8 +196,8 @@ func TestALengthThatIsALieIsNoFile(t *testing.T) {
 	}
 }
 
-// The second response is partial content without a Content-Length, and ends before the end in its
-// Content-Range.
+// The second response is a 206 without Content-Length that ends too early according to its
+// Content-Range. The fetch must be resumed once more.
 func TestAPartThatEndsTooSoonIsResumed(t *testing.T) {
 	t.Parallel()
 	whole, n := content(1, 30_000), atomic.Int64{}

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/source"
 )
 
-// loopback are options with which the servers of this test may be reached.
+// loopback returns options that allow the servers of the tests.
 func loopback(t *testing.T) Options {
 	t.Helper()
 	return Options{Allowed: allow(t, "127.0.0.1:*"), MaxBytes: 64 << 20, Idle: 20 * time.Second, Tries: 3, Backoff: time.Millisecond}
@@ -35,12 +35,12 @@ func allow(t *testing.T, setting string) source.Allowed {
 // outcome is the result of a fetch.
 type outcome struct {
 	body   []byte
-	begins int      // how often the file was read from its first byte
-	failed []string // the tries that failed: code and status
+	begins int      // how often store was called
+	failed []string // code and status of each failed try
 	err    error
 }
 
-// code returns the code and the status of the failure of a fetch; empty if it succeeded.
+// code returns the code and the status of the error; "" if the fetch succeeded.
 func (o outcome) code() string {
 	var f *upload.FetchError
 	if errors.As(o.err, &f) {
@@ -54,7 +54,7 @@ func (o outcome) code() string {
 
 func codeOf(f *upload.FetchError) string { return fmt.Sprintf("%s %d", f.Code, f.Status) }
 
-// fetchFrom fetches a source. No failure may contain the secrets of the test.
+// fetchFrom fetches a source, and checks that the error does not contain the secret of the tests.
 func fetchFrom(t *testing.T, c *Client, src source.Source) outcome {
 	t.Helper()
 	var o outcome
@@ -84,17 +84,18 @@ func content(seed byte, n int) []byte {
 	return b
 }
 
-// cut ends the connection of a response.
+// cut aborts a response.
 func cut() { panic(http.ErrAbortHandler) }
 
-// file serves a file with ranges, and cuts its first responses after a number of bytes.
+// file serves a file and supports ranges. It cuts the first responses after the numbers of bytes in
+// cuts.
 type file struct {
 	mu      sync.Mutex
 	content []byte
 	etag    string
-	cuts    []int // bytes of the first, second and further responses; -1: all
+	cuts    []int // by response: number of bytes to send; -1 means all
 
-	ranges []string // Range of each request
+	ranges []string // the Range header of each request
 }
 
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {

@@ -23,9 +23,9 @@ const (
 // preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds.
 const preflightMaxAge = 7200
 
-// corsRules returns the rules for pages of other origins. A page that follows the gateway's
-// redirect to a recording sends Origin: null, which no list of origins matches. Therefore every
-// origin may read. A page can read only an object for which it has a presigned URL.
+// corsRules returns the CORS rules for pages of the allowed origins; none if the list is empty.
+// Every origin may read: after the gateway's redirect to a recording, the browser sends Origin:
+// null, which no list of origins matches. A page still needs a presigned URL to read an object.
 func corsRules(allowed origin.List) []cors.Rule {
 	if len(allowed) == 0 {
 		return nil
@@ -43,9 +43,9 @@ func corsRules(allowed origin.List) []cors.Rule {
 	}
 }
 
-// AllowOrigins sets the bucket's CORS rules for the allowed origins, or removes them if there are
-// none. Rules that others have set are not changed. If the S3 server does not support CORS rules,
-// or the credentials do not allow it to set them, it logs a warning and returns nil.
+// AllowOrigins sets the uploader's CORS rules on the bucket, or removes them if no origin is
+// allowed. It does not change other rules. If the S3 server does not support CORS rules, or the
+// credentials do not suffice, it logs a warning and returns nil.
 func (b *Bucket) AllowOrigins(ctx context.Context, allowed origin.List, log zerolog.Logger) error {
 	current, err := b.client.GetBucketCors(ctx, b.name)
 	if err != nil {
@@ -75,7 +75,8 @@ func (b *Bucket) AllowOrigins(ctx context.Context, allowed origin.List, log zero
 	return nil
 }
 
-// corsError logs an error that no retry can fix and returns nil. It returns any other error.
+// corsError returns nil for an error that no retry can fix, after it has logged a warning. It
+// returns any other error.
 func (b *Bucket) corsError(err error, allowed origin.List, log zerolog.Logger) error {
 	switch answer := minio.ToErrorResponse(err); answer.StatusCode {
 	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:

@@ -15,12 +15,12 @@ import (
 // Bucket is the bucket that the uploader owns.
 type Bucket struct {
 	client *minio.Client
-	public *minio.Client // signs what browsers send to S3
+	public *minio.Client // signs the requests that clients send to S3
 	name   string
 }
 
-// New makes a Bucket. public signs the requests that clients send to S3 themselves: its endpoint
-// must be the one at which clients reach S3.
+// New makes a Bucket. public signs the requests that clients send to S3, so its endpoint must be
+// the one that clients can reach.
 func New(client, public *minio.Client, name string) *Bucket {
 	return &Bucket{client: client, public: public, name: name}
 }
@@ -28,16 +28,16 @@ func New(client, public *minio.Client, name string) *Bucket {
 // Name returns the bucket's name.
 func (b *Bucket) Name() string { return b.name }
 
-// maxSinglePut is the size of the largest object that S3 accepts in one PUT: 5 GiB.
+// maxSinglePut is the largest size of an object that S3 accepts in one PUT, in bytes.
 const maxSinglePut = 5 << 30
 
-// sha256Key is the user metadata key of an object's SHA-256.
+// sha256Key is the key of the user metadata that contains an object's SHA-256.
 const sha256Key = "Sha256"
 
 // Put stores an object whose size is known. The object is stored completely or not at all.
 func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	options := putOptions(o)
-	options.DisableMultipart = o.Size <= maxSinglePut // a single PUT streams without buffers and is faster than a multipart upload
+	options.DisableMultipart = o.Size <= maxSinglePut // a single PUT needs no buffers and is faster than a multipart upload
 	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, options)
 	return objectstore.Translate("put "+o.Key, err)
 }
@@ -54,7 +54,7 @@ func metadataOf(o upload.Object) map[string]string {
 	return map[string]string{sha256Key: o.SHA256}
 }
 
-// Stat returns the metadata of an object; false if the object does not exist.
+// Stat returns the metadata of an object. It returns false if the object does not exist.
 func (b *Bucket) Stat(ctx context.Context, key string) (upload.Object, bool, error) {
 	info, err := b.client.StatObject(ctx, b.name, key, minio.StatObjectOptions{})
 	if err = objectstore.Translate("stat "+key, err); fault.Is(err, fault.NotFound) {

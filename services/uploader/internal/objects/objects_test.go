@@ -70,7 +70,7 @@ func TestAPutWhoseBodyFailsChangesNothing(t *testing.T) {
 	half := func() io.Reader {
 		return io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<19)), iotest.ErrReader(broken))
 	}
-	for _, body := range []io.Reader{half(), bytes.NewReader(make([]byte, 100))} { // one body fails, one is too short
+	for _, body := range []io.Reader{half(), bytes.NewReader(make([]byte, 100))} { // a body that fails, and a body that is too short
 		if err := b.Put(k.Context(), o, body); err == nil {
 			t.Error("it was stored")
 		}
@@ -102,11 +102,12 @@ func TestABucketThatDoesNotExistIsUnavailable(t *testing.T) {
 	}
 }
 
-// A message or a request is handled again after this error, while any other is taken for a defect.
+// If reading an object breaks off, the error must have the kind unavailable, so that the event is
+// redelivered or the request repeated. Any other error would count as a defect.
 func TestAnObjectWhoseReadingBreaksIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k, b := newBucket(t)
-	o := upload.Object{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 32 << 20} // more than the buffers on the way hold
+	o := upload.Object{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 32 << 20} // larger than all buffers on the way
 	must(t, b.Put(k.Context(), o, io.LimitReader(endless{}, o.Size)))
 	var cfg objectstore.Config
 	k.Load(&cfg)

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// core returns the client with the single operations of S3, which upload parts.
+// core returns the client for the single S3 operations of multipart uploads.
 func (b *Bucket) core() minio.Core { return minio.Core{Client: b.client} }
 
 // BeginParts implements direct.Bucket.
@@ -26,7 +26,7 @@ func (b *Bucket) BeginParts(ctx context.Context, key string) (string, error) {
 	return id, objectstore.Translate("begin the parts of "+key, err)
 }
 
-// anyBytes is the media type of an object until its bytes are known.
+// anyBytes is the media type of an object before its content is known.
 const anyBytes = "application/octet-stream"
 
 // SignPart implements direct.Bucket.
@@ -40,7 +40,7 @@ func (b *Bucket) SignPart(ctx context.Context, key, s3ID string, number int, val
 	return link, nil
 }
 
-// partsPage is how many parts S3 lists in one answer, at most.
+// partsPage is the largest number of parts that S3 lists in one answer.
 const partsPage = 1000
 
 // Parts implements direct.Bucket.
@@ -76,9 +76,9 @@ func (b *Bucket) AbortParts(ctx context.Context, key, s3ID string) error {
 	return translateParts("abort the parts of "+key, b.core().AbortMultipartUpload(ctx, b.name, key, s3ID))
 }
 
-// PutPart implements resumable.Bucket. It does not sign the body of the part: without TLS, a
-// signature would need two further hashes of every byte, here and at S3. When the job begins, the
-// SHA-256 that was computed while the bytes arrived is compared with that of the object.
+// PutPart implements resumable.Bucket. It does not sign the content of the part: without TLS, a
+// signature would need a further hash of every byte, here and at S3. Instead, the SHA-256 that is
+// computed while the bytes arrive is compared with that of the object after the job has begun.
 func (b *Bucket) PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error {
 	_, err := b.core().PutObjectPart(ctx, b.name, key, s3ID, number, part, size, minio.PutObjectPartOptions{DisableContentSha256: true})
 	return translateParts(fmt.Sprintf("put part %d of %s", number, key), err)
@@ -90,7 +90,7 @@ func (b *Bucket) CopyPart(ctx context.Context, from string, offset, size int64, 
 	return translateParts(fmt.Sprintf("copy %s to part %d of %s", from, number, key), err)
 }
 
-// translateParts returns an error of S3 about a multipart upload.
+// translateParts translates the errors of S3 about multipart uploads to errors with a kind.
 func translateParts(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -114,7 +114,7 @@ func (b *Bucket) SignForm(ctx context.Context, key string, maxBytes int64, valid
 	p := minio.NewPostPolicy()
 	for _, err := range []error{
 		p.SetBucket(b.name), p.SetKey(key), p.SetExpires(time.Now().UTC().Add(valid)), p.SetContentLengthRange(1, maxBytes),
-		p.SetSuccessStatusAction(strconv.Itoa(http.StatusCreated)), // with the key in the body, which some clients read
+		p.SetSuccessStatusAction(strconv.Itoa(http.StatusCreated)), // the answer then contains the key, which some clients read
 	} {
 		if err != nil {
 			return direct.Form{}, fmt.Errorf("sign a form for %s: %w", key, err)
@@ -152,7 +152,7 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return content{body, key}, nil
 }
 
-// content is the content of an object.
+// content is a reader of an object that translates the errors of S3.
 type content struct {
 	io.ReadCloser
 	key string
@@ -169,14 +169,14 @@ func (c content) Read(p []byte) (int, error) {
 
 // Unfinished implements direct.Bucket.
 func (b *Bucket) Unfinished(ctx context.Context, f func(direct.Unfinished) error) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	ctx, cancel := context.WithCancel(ctx) // the listing ends with the context, even if it is not read to its end
 	defer cancel()
 	for u := range b.client.ListIncompleteUploads(ctx, b.name, objectstore.Recordings, true) {
 		if u.Err != nil {
 			return objectstore.Translate("list the unfinished uploads", u.Err)
 		}
 		parts, err := b.Parts(ctx, u.Key, u.UploadID)
-		if fault.Is(err, fault.NotFound) { // completed or aborted meanwhile
+		if fault.Is(err, fault.NotFound) { // the upload was completed or aborted in the meantime
 			continue
 		}
 		if err != nil {

@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	// partSize is the size of a part of a multipart upload, in bytes. A part is buffered in memory, so
-	// that no request to S3 waits for the source.
+	// partSize is the size of the parts in which PutStream stores an object, in bytes. A part is
+	// buffered in memory, so that no request to S3 has to wait for the server of the recording.
 	partSize = direct.MinPart
 
 	// MaxStream is the size of the largest object that PutStream can store, in bytes.
 	MaxStream = partSize * direct.MaxParts
 
-	// abortTimeout limits the removal of the parts of an upload that failed.
+	// abortTimeout is the time limit for removing the parts of an object that could not be stored.
 	abortTimeout = 10 * time.Second
 )
 
-// PutStream stores an object whose size is not known. The object is stored completely or not at all.
-// It returns errors of body unchanged.
+// PutStream stores an object of unknown size. The object is stored completely or not at all. Errors
+// of body are returned unchanged.
 func (b *Bucket) PutStream(ctx context.Context, o upload.Object, body io.Reader) error {
 	buf := make([]byte, partSize)
 	n, ended, err := upload.ReadFull(body, buf)
@@ -50,13 +50,14 @@ func (b *Bucket) PutStream(ctx context.Context, o upload.Object, body io.Reader)
 	if err := b.putParts(ctx, o.Key, id, body, buf); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
-		_ = core.AbortMultipartUpload(ctx, b.name, o.Key, id) // if it fails, the cleaning up of the job removes the parts
+		_ = core.AbortMultipartUpload(ctx, b.name, o.Key, id) // after an error, RemoteUploader.cleanUp removes the parts
 		return err
 	}
 	return nil
 }
 
-// putParts stores the parts of an upload. The first part is in buf.
+// putParts stores the parts of a multipart upload and completes it. buf contains the first part,
+// and body the rest.
 func (b *Bucket) putParts(ctx context.Context, key, id string, body io.Reader, buf []byte) error {
 	core := b.core()
 	var parts []minio.CompletePart
@@ -81,7 +82,8 @@ func (b *Bucket) putParts(ctx context.Context, key, id string, body io.Reader, b
 	return objectstore.Translate("put "+key, err)
 }
 
-// HeadFrom returns the first n bytes of an object in another bucket, or all if it has fewer.
+// HeadFrom returns the first n bytes of an object in another bucket, or the whole object if it is
+// smaller. It also returns the size and the ETag of the object.
 func (b *Bucket) HeadFrom(ctx context.Context, from source.Object, n int) ([]byte, upload.RemoteObject, error) {
 	info, err := b.client.StatObject(ctx, from.Bucket, from.Key, minio.StatObjectOptions{})
 	if err != nil {
@@ -125,8 +127,8 @@ func (b *Bucket) CopyFrom(ctx context.Context, from source.Object, found upload.
 	return nil
 }
 
-// sourceError returns an error about an object of another bucket. If S3 refuses access to the
-// object, another try would not help.
+// sourceError translates an error about an object in another bucket. It returns a FetchError, after
+// which no other try is made, if the object does not exist or access is denied.
 func sourceError(from source.Object, err error) error {
 	switch status := minio.ToErrorResponse(err).StatusCode; status {
 	case http.StatusNotFound, http.StatusForbidden:
@@ -139,11 +141,10 @@ func sourceError(from source.Object, err error) error {
 	}
 }
 
-// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to such
-// keys. It returns a function that removes the listed objects and uploads, except the object with
-// the key keep.
+// ListPrefix lists the objects and the unfinished multipart uploads whose key has a prefix. It
+// returns a function that removes what was listed, except the object with the key keep.
 func (b *Bucket) ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error) {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	ctx, cancel := context.WithCancel(ctx) // the listing ends with the context, even if it is not read to its end
 	defer cancel()
 	var keys []string
 	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
@@ -175,8 +176,9 @@ func (b *Bucket) ListPrefix(ctx context.Context, prefix string) (remove func(ctx
 	}, nil
 }
 
-// listUnfinished lists the unfinished uploads whose key has a prefix; none if they may not be listed: a
-// lifecycle rule of the bucket removes them then.
+// listUnfinished lists the unfinished multipart uploads whose key has a prefix. If the credentials
+// or the S3 server do not allow it to list them, it returns none: a lifecycle rule of the bucket
+// must remove them.
 func (b *Bucket) listUnfinished(ctx context.Context, prefix string) (found []minio.ObjectMultipartInfo, err error) {
 	for o := range b.client.ListIncompleteUploads(ctx, b.name, prefix, true) {
 		switch minio.ToErrorResponse(o.Err).StatusCode {

@@ -2,21 +2,21 @@ package resumable
 
 import "io"
 
-// pieceSize is the size of the pieces in which a body is read, in bytes.
+// pieceSize is the largest number of bytes that ahead reads at a time.
 const pieceSize = 64 << 10
 
-// ahead reads a body in a goroutine, so that a request can do something else while its client is
-// silent. It is at most two pieces ahead.
+// ahead reads a body in a goroutine, so that its request can do other work while the client sends
+// nothing. It reads at most two pieces ahead.
 type ahead struct {
 	pieces chan piece
-	used   chan []byte // buffers for further reads
+	used   chan []byte // buffers of pieces that the request has finished with
 	stop   chan struct{}
 	ended  chan struct{}
 }
 
-// piece is what one read has returned.
+// piece is the result of one read.
 type piece struct {
-	block []byte // the buffer that bytes points into
+	block []byte // the buffer that contains bytes
 	bytes []byte
 	err   error
 }
@@ -53,7 +53,7 @@ func (a *ahead) run(body io.Reader) {
 	}
 }
 
-// close ends the reading. It waits for the end of a read.
+// close stops the goroutine, and waits until a running read returns.
 func (a *ahead) close() {
 	close(a.stop)
 	<-a.ended

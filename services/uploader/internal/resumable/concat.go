@@ -7,7 +7,7 @@ import (
 	"sori.internal/services/uploader/internal/direct"
 )
 
-// object makes the object of a partial upload.
+// object joins the parts of a partial upload to an object.
 func (c *Core) object(ctx context.Context, s *Session) error {
 	if s.Length == 0 {
 		return nil
@@ -28,11 +28,11 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 	})
 }
 
-// Concat copies the bytes of partial uploads to an upload, begins its job, and removes the partial
-// uploads. It fails with fault.Malformed if a partial upload is not complete. If the copy fails, it
-// removes the upload and keeps the partial uploads.
+// Concat concatenates partial uploads to an upload, begins its job, and removes the partial
+// uploads. It fails with fault.Malformed if a partial upload is not complete. If the concatenation
+// fails, Concat removes the upload and keeps the partial uploads.
 func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) error {
-	read := false // whether an object other than the last is too small for a part, or any object is too large
+	read := false // S3 cannot copy the objects: one is too large, or too small for a part that is not the last
 	for i, p := range partials {
 		if !p.Partial || !p.Complete() {
 			return NotFinished()
@@ -50,22 +50,23 @@ func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) erro
 	if err == nil {
 		err = c.Finish(ctx, s)
 	}
-	if err != nil { // the client will join the partial uploads to another upload
-		_ = c.Direct.Discard(context.WithoutCancel(ctx), s.Upload.Upload) // if this fails, the sweeper removes the upload
+	if err != nil { // the client may concatenate the partial uploads again, to another upload
+		_ = c.Direct.Discard(context.WithoutCancel(ctx), s.Upload.Upload) // after an error, the sweeper removes the upload
 		return err
 	}
 	for _, p := range partials {
 		if err := c.Direct.Discard(ctx, p.Upload.Upload); err != nil {
-			return nil //nolint:nilerr // the job has begun; the sweeper removes the rest
+			return nil //nolint:nilerr // the job has begun; the sweeper removes the partial uploads
 		}
 	}
 	return nil
 }
 
-// maxCopy is the size of the largest part that S3 copies: 5 GiB.
+// maxCopy is the largest size of a part that S3 copies, in bytes.
 const maxCopy = 5 << 30
 
-// copyAll makes S3 copy the objects. The SHA-256 is left to the later reading of the recording.
+// copyAll makes S3 copy each object to a part. The bytes do not pass through this process, so the
+// SHA-256 is computed only when the job reads the recording.
 func (c *Core) copyAll(ctx context.Context, s *Session, partials []*Session) error {
 	u := s.Upload
 	for _, p := range partials {
@@ -85,7 +86,7 @@ func (c *Core) copyAll(ctx context.Context, s *Session, partials []*Session) err
 	return c.save(ctx, s, u)
 }
 
-// readAll writes the bytes of the objects like those of a request.
+// readAll reads the objects and writes their bytes to the upload, like the bytes of a request.
 func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) error {
 	body := &objects{ctx: ctx, bucket: c.Bucket}
 	defer func() { _ = body.Close() }()
@@ -98,11 +99,11 @@ func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) err
 	return err
 }
 
-// objects reads one object after another.
+// objects is a reader of several objects, one after another.
 type objects struct {
 	ctx    context.Context //nolint:containedctx // context of the reads
 	bucket Bucket
-	keys   []string // keys of the objects that are not open yet
+	keys   []string // keys of the objects that are not read yet
 	open   io.ReadCloser
 }
 

@@ -12,15 +12,15 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Finisher finishes the uploads whose bytes have all arrived but whose job could not begin, in case
-// the client does not repeat its request.
+// Finisher begins the jobs of uploads whose bytes have all arrived, but whose job could not begin
+// at that time. It is needed if the client does not repeat its request.
 type Finisher struct {
 	core     *Core
 	interval time.Duration
 	log      zerolog.Logger
 }
 
-// NewFinisher makes a Finisher. interval is the time between two rounds.
+// NewFinisher makes a Finisher. interval is the time between two runs.
 func NewFinisher(c *Core, interval time.Duration, log zerolog.Logger) *Finisher {
 	return &Finisher{core: c, interval: interval, log: log}
 }
@@ -36,8 +36,8 @@ func (f *Finisher) Run(ctx context.Context) error {
 }
 
 // FinishAll finishes all uploads whose bytes have all arrived, except partial and empty uploads. If
-// one cannot be finished now, FinishAll continues with the others, and returns the first such
-// failure at the end.
+// it fails for an upload and a retry may help, it continues with the others, and returns the first
+// such error at the end.
 func (c *Core) FinishAll(ctx context.Context) error {
 	all, err := c.Records.Resumable(ctx)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *Core) FinishAll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return cmp.Or(first, err)
 		}
-		if err != nil && fault.KindOf(err).Retryable() { // after any other failure the upload is removed, or another call has finished it
+		if err != nil && fault.KindOf(err).Retryable() { // after any other error the upload was removed, or another call has finished it
 			first = cmp.Or(first, fmt.Errorf("upload %s: %w", u.JobID, err))
 		}
 	}

@@ -2,7 +2,7 @@
 
 package resumable
 
-// mapBuffer returns memory from the heap: this system has no mmap.
+// mapBuffer allocates a buffer on the heap, since this system has no mmap.
 func mapBuffer(size int64) ([]byte, error) { return make([]byte, size), nil }
 
 func unmapBuffer([]byte) {}

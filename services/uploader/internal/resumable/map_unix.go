@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// mapBuffer returns memory that is not in the heap.
+// mapBuffer allocates a buffer outside of the heap.
 func mapBuffer(size int64) ([]byte, error) {
 	b, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {

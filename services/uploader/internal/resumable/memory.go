@@ -10,35 +10,38 @@ import (
 )
 
 const (
-	// memoryTurn is how long a request whose client is slow may hold a buffer that others wait for.
+	// memoryTurn is how long a request with a slow client may hold a buffer while other requests
+	// wait for one.
 	memoryTurn = time.Second
 
-	// memoryPatience is how long a request waits for a buffer. It is shorter than the gateway's limit
-	// for a service that does not read.
+	// memoryPatience is how long a request waits for a buffer. It is shorter than the time after
+	// which the gateway gives up a service that does not read the body.
 	memoryPatience = 10 * time.Second
 )
 
-// memory has the buffers in which the requests of this process collect parts. Requests wait for them in
-// the order in which they come.
+// memory has the buffers in which the requests of this process collect parts. Requests that wait
+// for a buffer get one in the order in which they came.
 //
-// The buffers are mapped, and not in the heap: the garbage collector lets a heap grow to twice the size
-// of what is in use. They are unmapped when no request holds one.
+// The buffers are mapped outside of the heap, because the garbage collector lets a heap grow to
+// twice the size that is in use. They are unmapped when no request holds any buffer.
 type memory struct {
-	size    int64         // size of a buffer in bytes: a part of the largest upload
-	places  chan struct{} // has an entry for each buffer that is held
-	waiting atomic.Int64  // requests that wait for a buffer
+	size    int64         // size of a buffer in bytes: that of a part of the largest upload
+	places  chan struct{} // has a value for each buffer that a request holds
+	waiting atomic.Int64  // number of requests that wait for a buffer
 
 	mu   sync.Mutex
 	held int
-	free [][]byte // buffers that are mapped and not held
+	free [][]byte // mapped buffers that no request holds
 }
 
-// newMemory makes buffers of size bytes with a total of limit bytes, but at least two.
+// newMemory makes a memory of buffers of size bytes. It has as many buffers as fit into limit
+// bytes, but at least two.
 func newMemory(size, limit int64) *memory {
 	return &memory{size: size, places: make(chan struct{}, max(2, limit/size))}
 }
 
-// take returns a buffer of at least size bytes. It fails if there is none for memoryPatience.
+// take returns a buffer of at least size bytes. It returns an error if no buffer is free within
+// memoryPatience.
 func (m *memory) take(ctx context.Context, size int64) ([]byte, error) {
 	m.waiting.Add(1)
 	defer m.waiting.Add(-1)
@@ -74,7 +77,7 @@ func (m *memory) hold(size int64) ([]byte, error) {
 	return b, err
 }
 
-// give takes a buffer back. The buffer must not be in use any more.
+// give returns a buffer, which must not be in use any more.
 func (m *memory) give(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -90,11 +93,12 @@ func (m *memory) give(b []byte) {
 	<-m.places
 }
 
-// wanted reports whether requests wait for a buffer.
+// wanted reports whether any request waits for a buffer.
 func (m *memory) wanted() bool { return m.waiting.Load() > 0 }
 
-// loan is a reader of a buffer that can be ended. A client of HTTP may still read the body of a request
-// after it has returned an error, when the buffer belongs to another request or is not mapped.
+// loan is a reader of a buffer that can be ended. It is necessary because an HTTP client may read
+// the body of a request even after it has returned an error. At that time the buffer may belong to
+// another request, or be unmapped.
 type loan struct {
 	mu   sync.Mutex
 	rest []byte

@@ -25,7 +25,7 @@ func TestMemoryIsLimitedAndGivenInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 16
 		m := newMemory(size, 3*size+1)
-		held := [][]byte{taken(t, m, size), taken(t, m, size), taken(t, m, 2*size)} // the last one is larger than usual
+		held := [][]byte{taken(t, m, size), taken(t, m, size), taken(t, m, 2*size)} // the last buffer is larger than m.size
 		order := make(chan int, 2)
 		for i := range 2 {
 			go func() {
@@ -37,7 +37,7 @@ func TestMemoryIsLimitedAndGivenInOrder(t *testing.T) {
 				order <- i
 				m.give(b)
 			}()
-			synctest.Wait() // the requests wait in this order
+			synctest.Wait() // the first request waits before the second begins
 		}
 		if len(order) != 0 || !m.wanted() {
 			t.Errorf("%d buffers more than the limit", len(order))
@@ -73,7 +73,7 @@ func TestARequestDoesNotWaitForMemoryForEver(t *testing.T) {
 		for _, b := range held {
 			m.give(b)
 		}
-		m.give(taken(t, m, 1)) // requests that have stopped waiting hold no buffer
+		m.give(taken(t, m, 1)) // succeeds, since the requests above hold no buffer
 	})
 }
 

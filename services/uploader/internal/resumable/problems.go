@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// OffsetMismatch returns the failure of a request whose offset is not the end of the upload.
+// OffsetMismatch returns the error for a request whose offset is not the end of the upload.
 func OffsetMismatch() *fault.Error {
 	return fault.New(fault.Conflict, "offset-mismatch", "The upload does not end at this offset. Please ask for its offset and continue there.")
 }
@@ -25,8 +25,8 @@ func tooManyParts() error {
 	return fault.New(fault.Invalid, "too-many-parts", "The upload was interrupted too often. Please begin it again.")
 }
 
-// NotFinished returns the failure of a request that joins partial uploads of which one still lacks
-// bytes.
+// NotFinished returns the error for a request that concatenates partial uploads of which one is not
+// complete.
 func NotFinished() error {
 	return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
 }

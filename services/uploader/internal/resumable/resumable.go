@@ -4,15 +4,15 @@
 // It guarantees:
 //
 //  1. There are no locks, and any replica accepts any request. A request that writes takes the
-//     upload over: it changes the record of the upload, by compare-and-set. An older request that
-//     still writes fails at its next change. Bytes of two requests are never mixed: the number of a
-//     part is reserved in the record before the part is sent to S3, so no two requests send the
-//     same number.
-//  2. The bytes before the offset in the record are durable: they are in the parts that the record
-//     lists and in the tail, an object with the bytes that are too few for a part. A process that
-//     dies loses the bytes that it has read since its last part.
+//     upload over by a compare-and-set on the record of the upload. An older request that still
+//     writes then fails when it next changes the record. Bytes of two requests are never mixed:
+//     each part number is reserved in the record before the part is sent to S3, so no two requests
+//     send the same one.
+//  2. The bytes before the offset in the record are durable. They are in the parts that the record
+//     lists, and in the tail, an object with the last bytes, which are too few for a part. A
+//     process that dies loses only the bytes that it has read since it last changed the record.
 //  3. The requests of a process share a limited memory for parts. A request with a slow client
-//     gives its memory up if other requests wait for memory.
+//     gives its buffer up if other requests wait for one.
 //  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
 //     then no response reports that the upload is complete.
 package resumable
@@ -35,47 +35,47 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Deferred is the length of an upload whose length is not known yet.
+// Deferred stands for the length of an upload whose length is not known yet.
 const Deferred = -1
 
-// Upload is an upload that is not completed.
+// Upload is the record of an upload that has not become a job yet.
 type Upload struct {
 	direct.Upload
-	Metadata map[string]string `json:"metadata,omitempty"` // as the client wrote it
-	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and never a job
+	Metadata map[string]string `json:"metadata,omitempty"` // as the client sent it
+	Partial  bool              `json:"partial,omitempty"`  // never becomes a job, but is concatenated with others
 	Length   int64             `json:"length"`             // length in bytes, or Deferred
 	Offset   int64             `json:"offset"`             // number of bytes that are durable
-	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the bytes up to Offset; empty if S3 has copied them
+	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the first Offset bytes; empty if S3 has copied them
 	Parts    []Part            `json:"parts,omitempty"`    // the committed parts, in order
-	Next     int               `json:"next"`               // the first number of a part that is not reserved
-	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts
-	Writer   int               `json:"writer"`             // number of requests that have written so far
+	Next     int               `json:"next"`               // smallest part number that is not reserved
+	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts; nil if there are none
+	Writer   int               `json:"writer"`             // number of requests that have taken the upload over
 }
 
 // Complete reports whether every byte has arrived.
 func (u Upload) Complete() bool { return u.Length == u.Offset }
 
-// Part is a part that S3 has.
+// Part is a committed part.
 type Part struct {
 	Number int   `json:"n"`
 	Size   int64 `json:"size"` // bytes
 }
 
-// Tail is an object with the bytes that are too few for a part.
+// Tail is an object with the last bytes of an upload, which are too few for a part.
 type Tail struct {
 	Key  string `json:"key"`
 	Size int64  `json:"size"` // bytes
 }
 
-// Records stores the uploads that are not completed.
+// Records stores the records of uploads.
 type Records interface {
-	// Save stores an upload and returns the new version of the record. The parameter last is the
-	// version that the caller has read, or 0 if no record is stored. Save fails with
-	// event.ErrLogConflict if the stored version differs from last.
+	// Save stores the record of an upload and returns its new version. last is the version that the
+	// caller has read, or 0 if there is no record. Save fails with event.ErrLogConflict if the
+	// stored version is not last.
 	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
 
-	// Load returns the upload of an owner that becomes a job, and the version of its record; false if
-	// there is none.
+	// Load returns an upload, by its owner and the id of its job, and the version of its record. It
+	// returns false if there is no record.
 	Load(ctx context.Context, owner, job string) (u Upload, version uint64, found bool, err error)
 
 	// Resumable returns all uploads.
@@ -86,14 +86,14 @@ type Records interface {
 type Bucket interface {
 	Put(ctx context.Context, o upload.Object, body io.Reader) error
 
-	// Open opens an object for reading. It fails with fault.NotFound if there is none.
+	// Open opens an object for reading. It fails with fault.NotFound if the object does not exist.
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Remove(ctx context.Context, key string) error
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 
-	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if there is no such
-	// multipart upload. CopyPart makes a part from size bytes of another object, beginning at an
-	// offset. The key of that object is the parameter from.
+	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if the multipart upload
+	// does not exist. CopyPart makes a part from size bytes, beginning at offset, of the object
+	// with the key from.
 	PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error
 	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
 	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)
@@ -116,14 +116,14 @@ type Dependencies struct {
 // Core has the operations of resumable uploads. It is safe for concurrent use.
 type Core struct {
 	Dependencies
-	slots  chan struct{} // one for each request that writes
+	slots  chan struct{} // has a value for each request that writes
 	memory *memory
 }
 
 // Limits are the limits of the requests that write.
 type Limits struct {
 	Writers int   // largest number of concurrent requests
-	Memory  int64 // bytes of the buffers in which the requests collect parts; there are at least two buffers
+	Memory  int64 // total size of the buffers for parts, in bytes; there are at least two buffers
 }
 
 // New makes a Core.
@@ -133,11 +133,11 @@ func New(d Dependencies, l Limits) *Core {
 	return c
 }
 
-// Session is an upload as of the time when a request read it.
+// Session is an upload as a request has read it.
 type Session struct {
 	Upload
 	version uint64
-	Job     bool // the upload is completed, and its job has begun
+	Job     bool // the upload is complete, and its job has begun
 }
 
 // Create begins an upload. It fails with fault.TooLarge if the length exceeds the limit.
@@ -154,8 +154,8 @@ func (c *Core) Create(ctx context.Context, u Upload) (*Session, error) {
 	return s, c.save(ctx, s, u)
 }
 
-// Find returns an upload of an owner, including one that has become a job. It fails with
-// fault.NotFound if there is none, or if it has expired.
+// Find returns an upload of an owner, even if it has become a job. It fails with fault.NotFound if
+// the upload does not exist or has expired.
 func (c *Core) Find(ctx context.Context, owner, job string) (*Session, error) {
 	if id, ok := event.ParseJobID(job); !ok || id != job {
 		return nil, direct.NotFound()
@@ -180,7 +180,8 @@ func (c *Core) Find(ctx context.Context, owner, job string) (*Session, error) {
 	return &Session{Upload: Upload{Upload: done, Length: r.Size, Offset: r.Size}, Job: true}, nil
 }
 
-// save changes the record of a session. It fails with superseded if another request has changed it.
+// save stores u as the record of a session. It returns superseded if another request has changed
+// the record.
 func (c *Core) save(ctx context.Context, s *Session, u Upload) error {
 	version, err := c.Records.Save(ctx, u, s.version)
 	if errors.Is(err, event.ErrLogConflict) {
@@ -193,7 +194,7 @@ func (c *Core) save(ctx context.Context, s *Session, u Upload) error {
 	return nil
 }
 
-// checkLength fails if an upload has more bytes than an upload may have.
+// checkLength fails if length exceeds the largest size of an upload.
 func (c *Core) checkLength(length int64) error {
 	if limit := c.Direct.Options().MaxBytes; length > limit {
 		return fault.ExceedsLimit("upload", limit, nil)
@@ -218,18 +219,19 @@ func (c *Core) Abort(ctx context.Context, s *Session) error {
 	return c.Direct.Discard(ctx, s.Upload.Upload)
 }
 
-// Finish begins the job of an upload whose bytes have all arrived; a partial upload becomes an
-// object instead. Finish does nothing if bytes are missing. It may be called again, even
-// concurrently. It removes an upload that cannot be a recording, and returns the reason.
+// Finish begins the job of an upload whose bytes have all arrived. It joins the parts of a partial
+// upload to an object instead. If bytes are missing, it does nothing. If the upload cannot be a
+// recording, Finish removes it and returns the reason. Finish may be called again, even
+// concurrently.
 func (c *Core) Finish(ctx context.Context, s *Session) error {
 	if s.Job || !s.Complete() {
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
+	ctx = context.WithoutCancel(ctx) // the upload is complete, so the job begins even if the client disconnects
 	raced := false
 	defer func(u direct.Upload) {
-		if raced && s.Job { // some servers keep a part that is copied while they join the others, and also keep its multipart upload
-			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // if this fails, the sweeper aborts the upload
+		if raced && s.Job { // some S3 servers keep a part that is copied while they join the others, and the multipart upload
+			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // after an error, the sweeper aborts the multipart upload
 		}
 	}(s.Upload.Upload)
 	for err := c.useTail(ctx, s); err != nil; err = c.useTail(ctx, s) {
@@ -268,8 +270,8 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 	return err
 }
 
-// raced reports whether a call that finishes an upload failed because another one finishes it, too. The session
-// is then the upload as the other call left it.
+// raced reports whether cause occurred because another call finishes the upload, too. If so, it
+// sets s to the upload as the other call has left it. Otherwise it returns cause.
 func (c *Core) raced(ctx context.Context, s *Session, cause error) (bool, error) {
 	if !errors.Is(cause, event.ErrLogConflict) && !mayBeJoined(cause) {
 		return false, cause
@@ -285,8 +287,8 @@ func (c *Core) raced(ctx context.Context, s *Session, cause error) (bool, error)
 	return true, nil
 }
 
-// mayBeJoined reports whether S3 may have failed because another call joins the parts or has joined them:
-// some servers then answer with an internal error.
+// mayBeJoined reports whether err may mean that another call joins the parts or has joined them.
+// Some S3 servers then answer with an internal error.
 func mayBeJoined(err error) bool {
 	return fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable)
 }
@@ -300,8 +302,8 @@ func (c *Core) refuse(ctx context.Context, s *Session, reason error) error {
 }
 
 // parts returns the committed parts of an upload, with their ETags. It fails with fault.NotFound if
-// S3 does not have all of them: another call joins them, and some servers then remove one after the
-// other.
+// S3 does not have all of them. This happens while another call joins the parts, since some S3
+// servers remove joined parts one by one.
 func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	all, err := c.Bucket.Parts(ctx, u.Key, u.S3ID)
 	if err != nil {
@@ -326,7 +328,7 @@ func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	return parts, nil
 }
 
-// useTail makes the tail of a complete upload its last part.
+// useTail copies the tail of a complete upload to its last part.
 func (c *Core) useTail(ctx context.Context, s *Session) error {
 	tail := s.Tail
 	if tail == nil {
@@ -344,7 +346,7 @@ func (c *Core) useTail(ctx context.Context, s *Session) error {
 	return c.save(ctx, s, u)
 }
 
-// reserve reserves the number of a part.
+// reserve reserves the next part number in the record.
 func (c *Core) reserve(ctx context.Context, s *Session) (int, error) {
 	u := s.Upload
 	number := u.Next

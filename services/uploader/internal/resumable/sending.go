@@ -8,17 +8,17 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// maxSending is how many parts a request sends at once.
+// maxSending is the largest number of parts that a request sends concurrently.
 const maxSending = 4
 
 // sending is a part that is being sent.
 type sending struct {
 	part  Part
-	state []byte // state of the SHA-256 of the upload up to the end of the part
+	state []byte // state of the SHA-256 of all bytes up to the end of the part
 	done  chan error
 }
 
-// begin begins to send the buffer as a part.
+// begin starts to send the buffer as a part.
 func (w *writer) begin(ctx context.Context) error {
 	if err := w.wait(ctx, maxSending-1); err != nil {
 		return err
@@ -45,10 +45,10 @@ func (w *writer) begin(ctx context.Context) error {
 	return nil
 }
 
-// explain returns why S3 refused a request of this writer. If another request has completed or removed the
-// upload since, S3 responds that the upload does not exist, or closes the connection before it has read the
-// body. explain then returns superseded: the client must request the offset, and the response shows what
-// has happened to the upload.
+// explain returns the reason for an error of S3. If another request has completed or removed the
+// upload, S3 answers that the multipart upload does not exist, or closes the connection before it
+// has read the body. In this case explain returns superseded: the client must request the offset,
+// and learns what has happened to the upload.
 func (w *writer) explain(ctx context.Context, err error) error {
 	switch {
 	case fault.Is(err, fault.NotFound):
@@ -62,8 +62,8 @@ func (w *writer) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// reserve makes sure that the number of the next part is reserved. It reserves several numbers at once;
-// end returns the unused ones.
+// reserve reserves the number of the next part, unless it is reserved already. It reserves several
+// numbers at a time; end frees the unused ones.
 func (w *writer) reserve(ctx context.Context) error {
 	if w.number < w.work.Next {
 		return nil
@@ -80,8 +80,8 @@ func (w *writer) reserve(ctx context.Context) error {
 	return nil
 }
 
-// oldest returns the channel that receives the result of the oldest part that is being sent, or nil if no part is being
-// sent.
+// oldest returns the channel for the result of the oldest part that is being sent; nil if no part
+// is being sent.
 func (w *writer) oldest() chan error {
 	if len(w.sending) == 0 {
 		return nil
@@ -99,9 +99,9 @@ func (w *writer) wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// sent handles the result of the oldest part, and of the parts after it that have finished too. It
-// commits them unless the request has a checksum, which must be verified first. The first part
-// begins with the bytes of the tail, if there is one.
+// sent handles the result err of the oldest part, and the results of the next parts as far as they
+// are known. It commits these parts. If the request has a checksum, they are committed only at the
+// end. The first part contains the bytes of the tail, if there is one.
 func (w *writer) sent(ctx context.Context, err error) error {
 	for more := true; more; {
 		s := w.sending[0]
@@ -128,11 +128,11 @@ func (w *writer) sent(ctx context.Context, err error) error {
 	return err
 }
 
-// discard waits for the parts that are being sent, and does not commit them: a part before them was
-// not stored, or the request has failed.
+// discard waits for the parts that are being sent, and drops their results. It is called if an
+// earlier part was not stored, or if the request has failed.
 func (w *writer) discard() {
 	for _, s := range w.sending {
-		<-s.done //nolint:errcheck // the part is not committed, whether it is stored or not
+		<-s.done //nolint:errcheck // the result is dropped
 	}
 	w.sending = nil
 }

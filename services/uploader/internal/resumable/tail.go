@@ -33,15 +33,16 @@ func (w *writer) take(ctx context.Context) (err error) {
 	return nil
 }
 
-// removeTail removes a tail that is not in the record. The end of the upload removes it too.
+// removeTail removes the object of a tail that is not in the record any more. If this fails, the
+// object is removed with the upload.
 func (c *Core) removeTail(ctx context.Context, key string) {
 	if err := c.Bucket.Remove(ctx, key); err != nil {
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("tail not removed")
 	}
 }
 
-// store writes the bytes in the buffer to S3 as the tail, and commits it. If the request has a
-// checksum, which must be verified first, it does not commit the tail.
+// store stores the bytes in the buffer as the tail, and commits the tail. If the request has a
+// checksum, the tail is committed only at the end.
 func (w *writer) store(ctx context.Context) error {
 	fresh := w.filled - w.loaded
 	if fresh == 0 {
@@ -52,7 +53,8 @@ func (w *writer) store(ctx context.Context) error {
 		return err
 	}
 	w.tails++
-	// The number of the request makes the key unique: an older request cannot replace the tail.
+	// The key contains the number of the writing request, so that an older request cannot overwrite
+	// the tail.
 	tail := &Tail{Key: fmt.Sprintf("%s%d-%d", upload.TailPrefix(w.work.JobID), w.work.Writer, w.tails), Size: w.filled}
 	body := &loan{rest: w.buffer[:w.filled]}
 	defer body.end()
@@ -66,13 +68,13 @@ func (w *writer) store(ctx context.Context) error {
 		return nil
 	}
 	err = w.commit(ctx)
-	if errors.Is(err, event.ErrLogConflict) { // after any other failure the record may have the tail
+	if errors.Is(err, event.ErrLogConflict) { // after any other error the record may contain the tail
 		w.core.removeTail(context.WithoutCancel(ctx), tail.Key)
 	}
 	return err
 }
 
-// drop removes a tail that this request has stored and not committed.
+// drop removes a tail that this request has stored, but not committed.
 func (w *writer) drop(ctx context.Context, tail *Tail) {
 	if tail != nil && tail != w.session.Tail {
 		w.core.removeTail(ctx, tail.Key)

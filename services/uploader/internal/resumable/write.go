@@ -15,11 +15,11 @@ import (
 	"sori.internal/shared/event"
 )
 
-// usualParts is the largest number of parts into which an upload is divided. The other numbers up
-// to direct.MaxParts are for parts that were not committed, since their request ended before.
+// usualParts is the largest number of parts into which an upload is divided. The part numbers from
+// there to direct.MaxParts are reserves, because a request that ends early leaves numbers unused.
 const usualParts = 9000
 
-// partSize returns the size of the parts of an upload.
+// partSize returns the size of the parts of an upload, in bytes.
 func (c *Core) partSize(u Upload) int64 {
 	length := u.Length
 	if length == Deferred {
@@ -28,16 +28,16 @@ func (c *Core) partSize(u Upload) int64 {
 	return max(direct.MinPart, (length+usualParts-1)/usualParts)
 }
 
-// Checksum is the checksum that a client sends for the bytes of one request.
+// Checksum is the checksum of the bytes of one request.
 type Checksum struct {
 	Hash hash.Hash // computes the checksum
-	Want []byte    // the value that the client sent
+	Want []byte    // checksum that the client sent
 }
 
 // Write appends the bytes of a request to an upload, and returns the number of committed bytes.
-// With a checksum, either all bytes are committed or none. Without one, the bytes that have arrived
-// are committed even if the body breaks off. Write fails with fault.Conflict if another request
-// takes the upload over, and with fault.Exhausted if too many requests write.
+// With a checksum, either all bytes or no bytes are committed. Without a checksum, the bytes that
+// have arrived are committed even if the body breaks off. Write fails with fault.Conflict if
+// another request takes the upload over, and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -53,15 +53,15 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		return 0, err
 	}
 	w := &writer{core: c, session: s, work: s.Upload, check: check, size: c.partSize(s.Upload)}
-	if s.Tail != nil { // the tail may be larger than a part: the part size shrinks when the length is declared, or when the limit of an upload is lowered
+	if s.Tail != nil { // parts become smaller when the length is declared, or when MAX_DIRECT_UPLOAD_BYTES is lowered
 		w.size = max(w.size, s.Tail.Size)
 	}
 	err := w.run(ctx, body)
 	return s.Offset - before, err
 }
 
-// limited is the body of an upload whose length is not known. It fails when the upload has more bytes than
-// an upload may have.
+// limited is the body of a request to an upload of unknown length. Read fails when the upload
+// exceeds the largest size of an upload.
 type limited struct {
 	body   io.Reader
 	core   *Core
@@ -78,7 +78,7 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the contract of io.Reader
 }
 
-// takeOver makes a request the one that writes.
+// takeOver makes this request the only one that can change the record of the upload.
 func (c *Core) takeOver(ctx context.Context, s *Session) error {
 	for offset := s.Offset; ; {
 		u := s.Upload
@@ -101,25 +101,26 @@ func (c *Core) takeOver(ctx context.Context, s *Session) error {
 	}
 }
 
-// writer writes the bytes of one request. While it sends parts it collects the next one.
+// writer writes the bytes of one request. It collects the next part while it sends the previous
+// ones.
 type writer struct {
 	core    *Core
 	session *Session
-	work    Upload // the session's upload, with the parts and the tail that are at S3 and not committed yet
+	work    Upload // the next state of session.Upload: with parts and a tail that S3 has, but that are not committed
 	check   *Checksum
 	size    int64 // size of a part
 	sum     hash.Hash
 
 	body   *ahead
-	piece  piece        // the last piece of the body, with the bytes that are not in the buffer yet
-	tail   *Tail        // the tail with which the next part begins, until it is read into the buffer
-	buffer []byte       // nil while no byte of a part has arrived
-	filled int64        // bytes in the buffer
-	loaded int64        // how many of these bytes are those of the tail
-	turn   *time.Ticker // at each tick, the buffer is given to a request that waits for one
-	tails  int          // how many tails this request has stored
+	piece  piece        // the last piece of the body; its bytes are those that are not in the buffer yet
+	tail   *Tail        // tail with which the next part begins; nil if there is none, or if it is in the buffer
+	buffer []byte       // collects the next part; nil before the first byte of the part
+	filled int64        // number of bytes in the buffer
+	loaded int64        // number of bytes in the buffer that are from the tail
+	turn   *time.Ticker // ticks when the buffer must be given up if another request waits for one
+	tails  int          // number of tails that this request has stored
 
-	number  int        // number of the next part; a number from work.Next on must be reserved first
+	number  int        // number of the next part; must be reserved if it is not less than work.Next
 	sending []*sending // parts, in order
 }
 
@@ -139,7 +140,7 @@ func (w *writer) run(ctx context.Context, body io.Reader) error {
 	for {
 		ended, err := w.fill(ctx)
 		if err != nil {
-			if waitErr := w.wait(ctx, 0); waitErr != nil { // commits the parts that are sent
+			if waitErr := w.wait(ctx, 0); waitErr != nil { // commits the parts that S3 has
 				return waitErr
 			}
 			return err
@@ -153,8 +154,9 @@ func (w *writer) run(ctx context.Context, body io.Reader) error {
 	}
 }
 
-// fill collects the bytes of the body until they are a part or the body ends. If the client is slow and
-// others wait for a buffer, it stores what it has.
+// fill moves bytes of the body to the buffer until the part is complete or the body ends. If the
+// client is slow and other requests wait for a buffer, fill stores the bytes as the tail and gives
+// the buffer up.
 func (w *writer) fill(ctx context.Context) (ended bool, err error) {
 	for {
 		if err := w.collect(ctx); err != nil {
@@ -187,7 +189,7 @@ func (w *writer) fill(ctx context.Context) (ended bool, err error) {
 	}
 }
 
-// collect moves bytes of the piece to the buffer.
+// collect copies bytes of the piece to the buffer.
 func (w *writer) collect(ctx context.Context) error {
 	if len(w.piece.bytes) == 0 || w.filled == w.size {
 		return nil
@@ -215,7 +217,7 @@ func (w *writer) release() {
 	w.buffer, w.filled, w.loaded = nil, 0, 0
 }
 
-// yield stores what is in the buffer as the tail, and gives the buffer back.
+// yield stores the bytes in the buffer as the tail, and gives the buffer up.
 func (w *writer) yield(ctx context.Context) error {
 	if err := w.wait(ctx, 0); err != nil {
 		return err
@@ -228,7 +230,8 @@ func (w *writer) yield(ctx context.Context) error {
 	return nil
 }
 
-// commit saves what was sent in the record, and removes the tail that is replaced.
+// commit saves the parts and the tail that S3 has in the record, and removes the tail that they
+// replace.
 func (w *writer) commit(ctx context.Context) error {
 	old := w.session.Tail
 	if err := w.core.save(ctx, w.session, w.work); err != nil {
@@ -240,7 +243,7 @@ func (w *writer) commit(ctx context.Context) error {
 	return nil
 }
 
-// end commits the rest when the body has ended.
+// end commits the remaining bytes after the body has ended.
 func (w *writer) end(ctx context.Context) error {
 	if w.filled > w.loaded && w.position() == w.work.Length { // the last part may have any size
 		if err := w.begin(ctx); err != nil {
@@ -267,22 +270,24 @@ func (w *writer) end(ctx context.Context) error {
 	return nil
 }
 
-// position returns the offset after the bytes in the buffer.
+// position returns the offset of the byte that follows those in the buffer.
 func (w *writer) position() int64 {
 	n := w.work.Offset + w.filled - w.loaded
 	for _, s := range w.sending {
 		n += s.part.Size
 	}
-	if len(w.sending) > 0 && w.work.Tail != nil { // the first part begins with the tail
+	if len(w.sending) > 0 && w.work.Tail != nil { // the tail is a part of sending[0]
 		n -= w.work.Tail.Size
 	}
 	return n
 }
 
-// appendPart appends to a list that other records share.
+// appendPart returns a new list with one more part. It does not change parts, which other records
+// share.
 func appendPart(parts []Part, p Part) []Part { return append(parts[:len(parts):len(parts)], p) }
 
-// resume returns the SHA-256 with a state; an empty state is that of no bytes.
+// resume returns a SHA-256 that continues from a state; the empty state is that before the first
+// byte.
 func resume(state []byte) (hash.Hash, error) {
 	sum := sha256.New()
 	if len(state) == 0 {

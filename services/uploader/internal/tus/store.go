@@ -16,27 +16,27 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// exchange is the state of one request. The methods of the store find it in the context of the
-// request.
+// exchange is the state of one request. The store, which tusd calls, gets the exchange from the
+// context of the request.
 type exchange struct {
 	request     *http.Request
 	header      http.Header // header of the answer
 	description uploadrequest.Description
 	check       *resumable.Checksum
 	expiry      time.Duration
-	maxBytes    int64              // limit of any upload
-	session     *resumable.Session // the upload that the request names or begins; nil if there is none
-	err         error              // error of the store
+	maxBytes    int64              // largest size of an upload
+	session     *resumable.Session // upload of the request; nil before it is found or created
+	err         error              // error of the store, from which the answer is made
 }
 
-// ends reports whether the recording ends with the request. Only requests of the IETF's draft can state
-// that.
+// ends reports whether the request says that the recording ends with its body. Only requests of the
+// IETF's draft can say so.
 func (e *exchange) ends() bool {
 	h := e.request.Header
 	return h.Get("Upload-Draft-Interop-Version") != "" && (h.Get("Upload-Complete") == "?1" || h.Get("Upload-Incomplete") == "?0")
 }
 
-// hasBytes reports whether the request has bytes that nobody has read.
+// hasBytes reports whether the request has a body that is not empty. It may read one byte of it.
 func (e *exchange) hasBytes() bool {
 	if e.request.ContentLength >= 0 {
 		return e.request.ContentLength > 0
@@ -45,7 +45,7 @@ func (e *exchange) hasBytes() bool {
 	return n > 0
 }
 
-// limit returns how many bytes the upload may have: its length, if that is known.
+// limit returns the largest size of the upload: its length, if that is known.
 func (e *exchange) limit() int64 {
 	if e.session.Length == resumable.Deferred {
 		return e.maxBytes
@@ -60,7 +60,8 @@ func exchangeOf(ctx context.Context) *exchange {
 	return e
 }
 
-// fail keeps an error for the answer, and returns one that tusd understands.
+// fail stores an error, from which answer.failure makes the answer, and returns an error that tusd
+// accepts.
 func (e *exchange) fail(err error) error {
 	if err == nil {
 		return nil
@@ -72,7 +73,7 @@ func (e *exchange) fail(err error) error {
 // store lets tusd store uploads.
 type store struct{ core *resumable.Core }
 
-// composer returns the store for tusd.
+// composer returns the store with all its abilities, for tusd.
 func (s store) composer() *handler.StoreComposer {
 	c := handler.NewStoreComposer()
 	c.UseCore(s)
@@ -95,7 +96,7 @@ func (s store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Up
 	switch {
 	case info.SizeIsDeferred:
 		u.Length = resumable.Deferred
-	case info.Size < 0: // tusd checks Upload-Length only for tus, not for the draft
+	case info.Size < 0: // for requests of the draft tusd does not check Upload-Length
 		return nil, e.fail(fault.MalformedRequest("Upload-Length must not be negative.", nil))
 	}
 	session, err := s.core.Create(ctx, u)
@@ -115,7 +116,7 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	}
 	e.session = session
 	if h := e.request.Header; h.Get("Upload-Length") == strconv.FormatInt(session.Length, 10) {
-		h.Del("Upload-Length") // the draft allows the client to repeat Upload-Length, tusd does not
+		h.Del("Upload-Length") // tusd refuses a repeated Upload-Length, which the draft allows
 	}
 	return &upload{core: s.core, session: session, exchange: e}, nil
 }
@@ -135,16 +136,16 @@ func (s store) AsConcatableUpload(u handler.Upload) handler.ConcatableUpload {
 	return u.(*upload) //nolint:forcetypeassert // as above
 }
 
-// upload is the store's view of an upload during one request.
+// upload implements the upload of tusd during one request.
 type upload struct {
 	core     *resumable.Core
 	session  *resumable.Session
 	exchange *exchange
 }
 
-// GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived: the answer
-// says that the upload is complete only when its job has begun. Bytes after the end are refused:
-// tusd would ignore them.
+// GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived, so that no
+// answer says that the upload is complete before its job has begun. It refuses bytes after the end,
+// which tusd would ignore.
 func (u *upload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
 	if err := u.FinishUpload(ctx); err != nil {
 		return handler.FileInfo{}, err
@@ -179,8 +180,9 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, body io.Reader) (
 	return n, u.exchange.fail(err)
 }
 
-// endsElsewhere reports whether the request states that the recording ends at an offset, although the
-// known length is another. The client would take the upload for complete.
+// endsElsewhere reports whether the request says that the recording ends at offset, but the known
+// length is different. If such a request succeeded, the client would believe that the upload is
+// complete.
 func (u *upload) endsElsewhere(offset int64) bool {
 	return u.exchange.ends() && u.session.Length != resumable.Deferred && u.session.Length != offset
 }
@@ -221,10 +223,11 @@ func (u *upload) ConcatUploads(ctx context.Context, partials []handler.Upload) e
 	if err := u.core.Concat(ctx, u.session, sessions); err != nil {
 		return u.exchange.fail(err)
 	}
-	return u.FinishUpload(ctx) // sets the header of the answer
+	return u.FinishUpload(ctx) // sets the headers of a complete upload
 }
 
-// GetReader implements handler.Upload. No route reads an upload.
+// GetReader implements handler.Upload. It always fails, since no route returns the bytes of an
+// upload.
 func (u *upload) GetReader(context.Context) (io.ReadCloser, error) {
 	return nil, u.exchange.fail(direct.NotFound())
 }

@@ -1,13 +1,12 @@
-// Package tus serves resumable uploads: tus 1.0 and the draft of the IETF ("Resumable Uploads for
-// HTTP"), by the handler of tusd. The package adds to the handler the extensions checksum and
-// expiration, and problem documents. It sets a path in Location, which the gateway completes to a
-// URL.
+// Package tus serves resumable uploads with the handler of tusd: tus 1.0 and the draft of the IETF
+// ("Resumable Uploads for HTTP"). The package adds the extensions checksum and expiration, and
+// problem documents. Location has only a path, from which the gateway makes a URL.
 package tus
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // every server of tus with checksums supports it
+	"crypto/sha1" //nolint:gosec // tus requires sha1 for checksums
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -30,13 +29,14 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// jobHeader names the job that a completed upload has become.
+// jobHeader is the header with the id of the job that a complete upload has become.
 const jobHeader = "Sori-Job"
 
-// path is where the uploads are.
+// path is the path of the collection of uploads.
 const path = "/uploads"
 
-// maxMetadata is the length of the longest Upload-Metadata, in bytes: it is kept with the upload.
+// maxMetadata is the largest length of Upload-Metadata in bytes, since the record of the upload
+// contains it.
 const maxMetadata = 4 << 10
 
 // API serves requests.
@@ -77,7 +77,7 @@ func (a *API) options(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// serve serves a request of a principal who may upload. The gateway has signed the principal.
+// serve authenticates a request, and serves it if the principal has the scope to upload.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
 	if err != nil {
@@ -97,7 +97,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
+		w.Header().Set("Accept-Encoding", "identity") // required by RFC 9110, section 15.5.16
 		return encoded(encoding)
 	}
 	acceptMediaTypes(r.Header)
@@ -108,30 +108,31 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	return out.failure(e)
 }
 
-// acceptMediaTypes keeps tusd from refusing an upload for a header that it cannot parse, such as one with the
-// name of the file as the phone wrote it: the recording is recognised by its bytes, and its name is in the description.
+// acceptMediaTypes changes Content-Type and Content-Disposition so that tusd can parse them. Some
+// phones send a file name in a form that tusd cannot parse, and tusd would refuse the upload. The
+// uploader does not need these headers: it recognises a recording by its bytes, and gets its name
+// from the gateway.
 func acceptMediaTypes(h http.Header) {
-	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type")) //nolint:errcheck // without its parameters if they cannot be parsed
-	h.Set("Content-Type", mediaType)                              // in lower case and without parameters, as tusd compares it
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type")) //nolint:errcheck // on an error, mediaType has no parameters or is empty
+	h.Set("Content-Type", mediaType)                              // tusd compares it in lower case and without parameters
 	if _, _, err := mime.ParseMediaType(h.Get("Content-Disposition")); err != nil {
 		h.Del("Content-Disposition")
 	}
 }
 
-// answer is the answer of tusd. It holds back the body of a refusal, which becomes a problem
-// document.
+// answer is the ResponseWriter for tusd. If tusd refuses a request, answer sends nothing, so that a
+// problem document can be sent instead.
 type answer struct {
 	http.ResponseWriter
-	hasBody bool // false for an answer to HEAD, whose Content-Length is that of the recording
-	refused int  // the status; 0 if the request is not refused
+	hasBody bool // false for HEAD, whose answer has the Content-Length of the recording
+	refused int  // status with which tusd refuses the request; 0 if it does not
 	text    bytes.Buffer
 }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter. It shortens the Location header of tusd to a path.
-// The gateway makes the path a public URL.
+// WriteHeader implements http.ResponseWriter. It shortens the URL in Location to its path.
 func (a *answer) WriteHeader(status int) {
 	h := a.Header()
 	if _, id, ok := strings.Cut(h.Get("Location"), path+"/"); ok {
@@ -160,7 +161,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p) //nolint:wrapcheck // the contract of http.ResponseWriter
 }
 
-// failure returns why a request is refused; nil if it is not.
+// failure returns the error with which a request is refused; nil if it is not refused.
 func (a *answer) failure(e *exchange) error {
 	if a.refused == 0 {
 		return nil
@@ -172,12 +173,12 @@ func (a *answer) failure(e *exchange) error {
 		err = a.problem(e)
 	}
 	if e.session != nil && fault.As(err).Code == resumable.OffsetMismatch().Code {
-		h.Set("Upload-Offset", strconv.FormatInt(e.session.Offset, 10)) // required by the draft
+		h.Set("Upload-Offset", strconv.FormatInt(e.session.Offset, 10)) // the draft requires it
 	}
 	return err
 }
 
-// problem returns why tusd refuses a request.
+// problem returns the error for the reason why tusd refuses a request.
 func (a *answer) problem(e *exchange) error {
 	if h := a.Header(); a.refused == http.StatusMethodNotAllowed {
 		h.Set("Allow", strings.TrimPrefix(h.Get("Allow"), "GET, "))
@@ -214,7 +215,7 @@ func (a *answer) problem(e *exchange) error {
 	}
 }
 
-// protocolBroken returns the failure of a request that tusd refuses for a reason.
+// protocolBroken returns the error for a request that tusd refuses for the given reason.
 func protocolBroken(reason string) error {
 	return fault.MalformedRequest("The request breaks the protocol of resumable uploads.", fmt.Errorf("tusd: %s", reason)) //nolint:err113 // for the log
 }
@@ -222,10 +223,11 @@ func protocolBroken(reason string) error {
 // algorithms are those of checksums.
 const algorithms = "sha1,sha256,crc32"
 
-// checksumOf reads the header Upload-Checksum: an algorithm, and a checksum in base64.
+// checksumOf parses the header Upload-Checksum, which is an algorithm and a checksum in base64. It
+// returns nil if the header is empty.
 func checksumOf(text string) (*resumable.Checksum, error) {
 	if text == "" {
-		return nil, nil //nolint:nilnil // nothing is to be checked
+		return nil, nil //nolint:nilnil // the request has no checksum
 	}
 	name, given, _ := strings.Cut(text, " ")
 	var sum hash.Hash
@@ -246,8 +248,8 @@ func checksumOf(text string) (*resumable.Checksum, error) {
 	return &resumable.Checksum{Hash: sum, Want: want}, nil
 }
 
-// encoded returns the failure of a request whose bytes are encoded: the encodings of several requests would be
-// mixed in one recording.
+// encoded returns the error for a request with a Content-Encoding. It cannot be accepted, because
+// the requests of an upload could have different encodings.
 func encoded(encoding string) error {
 	return &fault.Error{
 		Kind: fault.Unsupported, Code: "unsupported-encoding", Extra: map[string]any{"encoding": encoding},

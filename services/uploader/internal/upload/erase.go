@@ -22,15 +22,15 @@ type EntryDeleter interface {
 
 // Consumers reports the progress of consumers.
 type Consumers interface {
-	// Settled reports whether a consumer has settled every event up to a sequence.
+	// Settled reports whether a consumer has settled every event up to the sequence seq.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
 }
 
 // LogPurger purges the logs of erased jobs.
 type LogPurger interface {
 	LogReader
-	// Purge removes the events of a job that precede its erased event. The parameter erased is the
-	// sequence of this event.
+	// Purge removes the events of a job before its erased event. erased is the sequence of that
+	// event.
 	Purge(ctx context.Context, job string, erased uint64) error
 }
 
@@ -47,8 +47,8 @@ type EraserDependencies struct {
 	Jobs           LogPurger
 	DeadLetters    DeadLetterDeleter
 	Consumers      Consumers
-	UploadConsumer string // the consumer that copies recordings
-	FetchConsumer  string // the consumer that fetches recordings from their sources
+	UploadConsumer string // name of the consumer that copies uploads
+	FetchConsumer  string // name of the consumer that fetches recordings from URLs
 }
 
 // Eraser removes the data of erased jobs.
@@ -57,27 +57,28 @@ type Eraser struct{ EraserDependencies }
 // NewEraser makes an Eraser.
 func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 
-// HandleErased removes the objects and the staging entries of an erased job, and finally its
-// events. seq is the sequence of its erased event. HandleErased may run again for the same event,
+// HandleErased removes the objects and the staging entries of an erased job, and then the events of
+// its log. seq is the sequence of its erased event. HandleErased may run again for the same event,
 // even concurrently in another replica.
 //
-// A replica may be copying the job's recording at the same time. When it appends stored, it finds
-// the erased event and removes the object that it has put. If it dies before that, the next
-// delivery of the received event removes the object. Therefore the job's events are kept until the
-// consumer that uploads or fetches the recording has settled all events that precede the erased
-// event. This also holds for a replica that begins to copy later. It puts an object only at the
-// first delivery of an event, since it reads the log first at any later delivery. And a first
-// delivery is settled only after the replica has removed the object again.
+// A replica may be copying the job's recording at the same time. When the replica appends stored,
+// it finds the erased event and removes the object that it has put. If the replica dies before
+// that, the redelivery of received removes the object. Therefore the events of the job are kept
+// until the consumer that copies or fetches the recording has settled all events before erased.
+//
+// A replica that begins to copy later leaves no object either: it puts an object only at the first
+// delivery of an event, since at a redelivery it reads the log first. The first delivery is settled
+// only after the replica has removed the object.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
 	log, err := e.Jobs.Read(ctx, erased.JobID)
 	if err != nil {
 		return err
 	}
 	consumer := e.UploadConsumer
-	if received, _ := event.Last[event.Received](log); received.Source != "" { // a slow fetch of another job delays no other erasure
+	if received, _ := event.Last[event.Received](log); received.Source != "" { // slow fetches do not delay other erasures
 		consumer = e.FetchConsumer
 	}
-	settled, err := e.Consumers.Settled(ctx, consumer, seq) // must be checked before the objects are removed
+	settled, err := e.Consumers.Settled(ctx, consumer, seq) // check this before the objects are removed
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint
 	}
 	if !settled {
 		return &fault.Error{
-			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // not a failure: the event is delivered again
+			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // no failure: the event is redelivered
 			Detail: "Uploads from before the erasure are in hand.",
 		}
 	}

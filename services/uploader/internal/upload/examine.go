@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// examine reads a recording that its client has sent to the bucket, and appends stored. It fails the
-// job if the recording is not the one that the client announced, or cannot be decoded.
+// examine reads a recording that its client has sent to the bucket, and appends stored. It fails
+// the job if the recording does not have the announced SHA-256, or cannot be decoded.
 func (u *Uploader) examine(ctx context.Context, r event.Received, o Object, log event.Log) error {
 	found, duration, err := u.measure(ctx, r, o)
 	switch {
@@ -30,8 +30,8 @@ func (u *Uploader) examine(ctx context.Context, r event.Received, o Object, log 
 	return u.appendStored(ctx, r, found, duration, log)
 }
 
-// measure returns the object of a recording with its SHA-256 and its size, and the duration; 0 if
-// it is unknown.
+// measure returns the object with its size, SHA-256 and media type, and the duration of the
+// recording; 0 if unknown.
 func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Object, time.Duration, error) {
 	content, err := u.Objects.Open(ctx, o.Key)
 	if err != nil {

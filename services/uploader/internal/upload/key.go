@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// maxSuffix is the maximal length of the file name in a key, in bytes. S3 allows keys of 1024
+// maxSuffix is the largest length of the file name in a key, in bytes. S3 allows keys of 1024
 // bytes.
 const maxSuffix = 100
 
@@ -23,7 +23,7 @@ func Key(job, fileName string) string {
 		return '_'
 	}, path.Base(strings.ReplaceAll(fileName, `\`, "/")))
 	name = strings.TrimLeft(name, ".")
-	for len(name) > maxSuffix { // removes from the beginning, so that the extension stays
+	for len(name) > maxSuffix { // drop the beginning, to keep the extension
 		_, name, _ = cutRune(name)
 	}
 	if name == "" || name == "_" {
@@ -32,17 +32,19 @@ func Key(job, fileName string) string {
 	return keyPrefix(job) + name
 }
 
-// keyRoot is the prefix of the keys of all recordings: objectstore.Recordings.
+// keyRoot is the prefix of the keys of all recordings. It must be equal to objectstore.Recordings.
 const keyRoot = "audio/"
 
-// keyPrefix returns the prefix of the keys of a job's recordings, whatever their names.
+// keyPrefix returns the common prefix of the keys of a job's objects.
 func keyPrefix(job string) string { return keyRoot + job + "_" }
 
 // TailPrefix returns the prefix of the keys of the tails of a job's resumable upload
-// (resumable.Tail). No key of a recording has this prefix, since names in keys have no slash.
+// (resumable.Tail). The key of a recording never has this prefix, since Key replaces slashes in
+// names.
 func TailPrefix(job string) string { return keyPrefix(job) + "/" }
 
-// JobOfKey returns the job of a key; false if the text is not a key of a recording.
+// JobOfKey returns the job to which the key of a recording belongs. It returns false if key is not
+// the key of a recording.
 func JobOfKey(key string) (job string, ok bool) {
 	rest, ok := strings.CutPrefix(key, keyRoot)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 // progressInterval is the shortest time between two progress events of one upload.
 const progressInterval = time.Second
 
-// progressReader reads a body and publishes the progress.
+// progressReader reads a body and publishes uploading events.
 type progressReader struct {
 	ctx      context.Context //nolint:containedctx // context of one copy; the reader is not used after it
 	progress Progress
@@ -25,7 +25,7 @@ type progressReader struct {
 
 	done      int64                 // bytes
 	published time.Time             // when progress was last published
-	err       atomic.Pointer[error] // error of reading the body, except io.EOF
+	err       atomic.Pointer[error] // last error of reading the body, except io.EOF
 }
 
 // Read implements io.Reader.
@@ -41,8 +41,8 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError returns the error of reading the body; nil if there was none or io.EOF. It is safe for
-// concurrent use: the S3 client may still read after it has returned.
+// readError returns the error of reading the body, except io.EOF; nil if there was none. It is safe
+// for concurrent use, since the S3 client may read the body even after it has returned.
 func (r *progressReader) readError() error {
 	if err := r.err.Load(); err != nil {
 		return *err
@@ -50,7 +50,7 @@ func (r *progressReader) readError() error {
 	return nil
 }
 
-// publish publishes the progress. A lost event is harmless.
+// publish publishes an uploading event. Its loss is harmless.
 func (r *progressReader) publish() {
 	r.published = time.Now()
 	if err := r.progress.PublishAsync(r.ctx, event.Uploading{JobID: r.job, Bytes: r.done, Size: r.size}); err != nil {

@@ -24,7 +24,7 @@ func (r *recorder) PublishAsync(_ context.Context, e event.Event) error {
 	return r.err
 }
 
-// slow returns a few bytes every 100 ms.
+// slow is a reader that returns a few bytes every 100 ms.
 type slow struct{ rest io.Reader }
 
 func (s slow) Read(p []byte) (int, error) {

@@ -20,7 +20,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// env has the dependencies of the core, all of them real.
+// env is a test environment with the real dependencies of the core.
 type env struct {
 	*testkit.Kit
 	t       *testing.T
@@ -45,13 +45,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// upload stages the bytes of a new job and appends received.
+// upload stages a recording of size bytes for a new job, and appends received.
 func (env *env) upload(size int) event.Received {
 	env.t.Helper()
 	return env.uploadTo("", env.NewJob(), size)
 }
 
-// uploadTo stages a job's bytes in an entry. If entry is empty, the entry has the job's name.
+// uploadTo stages a recording of a job in an entry, and appends received. If entry is empty, the
+// name of the entry is the job's id.
 func (env *env) uploadTo(entry, job string, size int) event.Received {
 	env.t.Helper()
 	body := bytes.Repeat([]byte("sori"), size/4)
@@ -69,7 +70,7 @@ func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
 	return upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: env.staging, Objects: bucket})
 }
 
-// first returns the log that the first delivery of an event comes with.
+// first returns the known log that the consumer passes with the first delivery of received.
 func (env *env) first(e event.Received) event.Log {
 	env.t.Helper()
 	log, err := env.jobs.Read(env.Context(), e.JobID)
@@ -82,7 +83,8 @@ func (env *env) append(e event.Event) {
 	env.Append(env.bus, e)
 }
 
-// checkEnd checks the log of a job, whether its object exists, and that staging is empty.
+// checkEnd checks the events in the log of a job, whether the job's object exists, and that staging
+// is empty.
 func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
 	env.t.Helper()
 	if got := env.EventNames(env.bus, e.JobID); !slices.Equal(got, names) {
@@ -98,7 +100,7 @@ func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
 	}
 }
 
-// hooks is the bucket with a hook before or after an object is put.
+// hooks is a bucket that calls a function before or after it puts an object.
 type hooks struct {
 	upload.Objects
 	before, after func() error
@@ -117,7 +119,7 @@ func (b hooks) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	return err
 }
 
-// places returns the two moments of a copy at which a test may interfere.
+// places returns, by name, the moments of a copy at which a test can call a function.
 func places() map[string]func(hooks, func() error) hooks {
 	return map[string]func(hooks, func() error) hooks{
 		"before the object": func(b hooks, f func() error) hooks { b.before = f; return b },
@@ -191,7 +193,7 @@ func TestACrashAfterTheObjectIsFinishedByTheNextDelivery(t *testing.T) {
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
-// failingStaging fails once to delete an entry.
+// failingStaging fails at the first deletion of an entry.
 type failingStaging struct {
 	upload.Staging
 	err *error

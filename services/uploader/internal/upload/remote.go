@@ -13,14 +13,14 @@ import (
 	"sori.internal/shared/source"
 )
 
-// FetchError means that a recording cannot be fetched from its source. Code and Detail contain no
-// part of the source except its host.
+// FetchError means that a recording cannot be fetched from its source. Code and Detail contain at
+// most the host of the source, so that clients and operators may see them.
 type FetchError struct {
 	Code      string
 	Detail    string // a sentence for operators
-	Status    int    // HTTP status of the response; 0 without a response
-	Retryable bool   // a later fetch may succeed
-	Err       error  // the cause for the log, without the URL; not unwrapped, since it may be io.EOF
+	Status    int    // HTTP status of the answer; 0 if there was none
+	Retryable bool   // a retry of the job may succeed
+	Err       error  // cause without the URL, for the log; there is no Unwrap, since Err may be io.EOF
 }
 
 // Error implements error.
@@ -33,25 +33,24 @@ func (e *FetchError) Error() string {
 
 // Fetcher fetches recordings by HTTP.
 type Fetcher interface {
-	// Fetch calls store with the bytes of a recording, from the first one. size is the size of the
-	// whole recording, or -1 if the server does not declare it. If the connection breaks, the
-	// reader resumes the fetch; if that is not possible, Fetch calls store again. Fetch calls
-	// failed after each try that fails, except the last one. It returns the error of store, or a
-	// FetchError.
+	// Fetch calls store with a reader of the recording. size is the size of the whole recording, or
+	// -1 if the server does not state it. If the connection breaks, the reader resumes the fetch;
+	// if it cannot be resumed, Fetch calls store again with a new reader. Fetch calls failed after
+	// each failed try except the last one. It returns the error of store, or a FetchError.
 	Fetch(ctx context.Context, src source.Source, failed func(*FetchError), store func(body io.Reader, size int64) error) error
 }
 
 // RemoteObjects is the bucket, and the buckets from which recordings are copied.
 type RemoteObjects interface {
 	Name() string
-	// PutStream stores an object whose size is not known, completely or not at all. It returns errors
-	// of body unchanged.
+	// PutStream stores an object of unknown size, completely or not at all. Errors of body are
+	// returned unchanged.
 	PutStream(ctx context.Context, o Object, body io.Reader) error
-	// HeadFrom returns the first n bytes of an object in another bucket, and describes the object.
-	// It fails with a FetchError if there is no such object, or if it may not be read.
+	// HeadFrom returns the first n bytes of an object in another bucket, and its size and ETag. It
+	// fails with a FetchError if the object does not exist, or if access is denied.
 	HeadFrom(ctx context.Context, from source.Object, n int) ([]byte, RemoteObject, error)
-	// CopyFrom copies an object from another bucket. S3 copies the bytes: they do not pass through
-	// this process.
+	// CopyFrom makes S3 copy an object from another bucket. It fails if the object is not the one
+	// that HeadFrom has found.
 	CopyFrom(ctx context.Context, from source.Object, found RemoteObject, to Object) error
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to
@@ -84,15 +83,15 @@ type RemoteOptions struct {
 	Allowed  source.Allowed
 	MaxBytes int64         // largest size of a recording, in bytes
 	Timeout  time.Duration // time limit of one fetch, with all its tries
-	OfOwner  int           // largest number of concurrent fetches of one owner; 0: any number
+	OfOwner  int           // largest number of concurrent fetches of one owner; 0 means no limit
 }
 
 // RemoteUploader fetches recordings from their sources into the bucket.
 //
-// Each fetch writes an object of its own, since the file at the source may change between two
-// fetches, and a fetch may run again or in two replicas at once. The object that the log names in
-// stored is the recording. Each fetch removes the other objects; if it dies, the redelivery of its
-// event does.
+// Each fetch stores an object with its own key. Otherwise a further fetch of the job, later or in
+// another replica, could overwrite the recording with another version of the file. The object in
+// stored is the recording. Each fetch removes the other objects of the job. If it dies before that,
+// the redelivery of its event removes them.
 type RemoteUploader struct {
 	RemoteDependencies
 	options RemoteOptions
@@ -107,7 +106,7 @@ func NewRemote(deps RemoteDependencies, options RemoteOptions) *RemoteUploader {
 // watchInterval is how often a fetch checks whether its job has ended.
 const watchInterval = time.Second
 
-// Causes for which a fetch ends early.
+// The causes with which a fetch is canceled.
 var (
 	errNotNeeded = errors.New("the recording is stored or its job has ended")
 	errTimeout   = errors.New("the time for the fetch is over")
@@ -134,7 +133,7 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	defer free()
 	src, err := u.Sources.Open(job, received.Source)
 	if err != nil {
-		return err //nolint:wrapcheck // a failure that the client reads
+		return err //nolint:wrapcheck // its code and detail are for the client
 	}
 	retried, _ := event.Last[event.Retried](log)
 	t := &transfer{uploader: u, job: received, source: src, attempt: retried.Attempt, try: 1}
@@ -144,7 +143,7 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	}
 	log, err = u.Jobs.Update(ctx, job, log, func(log event.Log) (event.Event, error) {
 		if retried, _ := event.Last[event.Retried](log); retried.Attempt != stored.Attempt {
-			return nil, nil //nolint:nilnil // a later fetch stores the recording
+			return nil, nil //nolint:nilnil // the fetch of a newer retry stores the recording
 		}
 		return storeRecording(log, stored), nil
 	})
@@ -157,10 +156,13 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	return u.cleanUp(ctx, job)
 }
 
-// handleError fails the job if its recording cannot be fetched. Any other error is returned, so that
-// the event is delivered again: the fetch is repeated or, if the job has ended, its objects are
-// removed again, since S3 may store an object after a request without an answer. An error is not
-// returned if it was caused only by the end of the job.
+// handleError handles the error of a fetch:
+//
+//  1. If the job has ended or its recording is stored, handleError removes the objects that are not
+//     needed. It returns the error if S3 may still store an object, so that a redelivery removes
+//     that object, too.
+//  2. If the recording cannot be fetched, it fails the job.
+//  3. It returns any other error, so that the fetch is repeated.
 func (u *RemoteUploader) handleError(ctx context.Context, job string, cause error) error {
 	log, err := u.Jobs.Read(ctx, job)
 	if err != nil {
@@ -174,14 +176,14 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 		}
 	}
 	if f == nil {
-		return cause // the recording was fetched, but could not be stored
+		return cause // S3 or NATS failed, not the fetch
 	}
 	zerolog.Ctx(ctx).Warn().Err(f).Str(logging.Code, f.Code).Msg("recording not fetched")
 	return u.Fail(ctx, job, event.Failed{JobID: job, Code: f.Code, Detail: f.Detail, Retryable: f.Retryable})
 }
 
-// Fail appends failed to the log of a job whose recording is not stored and which has not ended,
-// and removes the objects that the job does not need.
+// Fail appends failed to the log of a job, unless the recording is stored or the job has ended, and
+// removes the objects that the job does not need.
 func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Failed) error {
 	_, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, failed), nil
@@ -192,10 +194,12 @@ func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Fail
 	return u.cleanUp(ctx, job)
 }
 
-// cleanUp removes the objects of a job that are not its recording. It lists them before it reads
-// the log: the listing may take as long as S3 is unavailable, and a retry that comes meanwhile
-// begins a fetch that stores another object. While such a fetch runs, nothing is removed: it cleans
-// up itself.
+// cleanUp removes the objects of a job that are not its recording, if the recording is stored or
+// the job has ended. While a fetch of the job is running, it removes nothing: that fetch cleans up
+// itself.
+//
+// cleanUp lists the objects before it reads the log. If it listed them afterwards and had to wait
+// for S3, a retry could meanwhile store a recording, which cleanUp would remove.
 func (u *RemoteUploader) cleanUp(ctx context.Context, job string) error {
 	remove, err := u.Objects.ListPrefix(ctx, keyPrefix(job))
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// shares limits how many recordings of one owner are fetched at the same time. The servers that recordings
-// are fetched from are chosen by clients, and may be as slow as the limits allow: without shares, one
-// owner could take all places, and the jobs of others would fail at their deadline.
+// shares limits the number of concurrent fetches of one owner. Clients choose the servers from
+// which recordings are fetched, and such a server may be slow. Without shares, one owner could use
+// all fetches, and the jobs of other owners would fail at their deadline.
 type shares struct {
-	most int // largest number of fetches of one owner; 0: any number
+	most int // largest number of concurrent fetches of one owner; 0 means no limit
 
 	mu      sync.Mutex
-	running map[string]int // number of fetches by owner
+	running map[string]int // by owner: number of running fetches
 }
 
-// take takes a place of an owner, and returns the function that frees it. If the owner has its share, take
-// fails, and the event is delivered again. Without an owner, requests are not authenticated, and nothing
-// is limited.
+// take begins a fetch of an owner, and returns a function that ends it. It fails if the owner has
+// too many running fetches, so that the event is redelivered. If owner is empty, requests are not
+// authenticated, and there is no limit.
 func (s *shares) take(owner string) (free func(), err error) {
 	if owner == "" || s.most == 0 {
 		return func() {}, nil

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// StagingEntries has the functions of staging that the sweeper needs.
+// StagingEntries has the methods of staging that the Sweeper needs.
 type StagingEntries interface {
 	// Entries lists the entries, with the number of chunks of each.
 	Entries(ctx context.Context) (map[string]int, error)
@@ -27,11 +27,11 @@ type SweeperDependencies struct {
 // SweeperOptions has the settings of the operator.
 type SweeperOptions struct {
 	Interval time.Duration // time between two sweeps
-	MinAge   time.Duration // the age from which entries are removed; longer than any upload may take
+	MinAge   time.Duration // smallest age of an entry that is removed; longer than an upload may take
 }
 
-// Sweeper removes staging entries that no job needs: entries of uploads that were never accepted,
-// and entries that a process did not remove before it died.
+// Sweeper removes staging entries that no job needs: those of uploads that were not accepted, and
+// those that a process has left behind when it died.
 type Sweeper struct {
 	SweeperDependencies
 	options SweeperOptions
@@ -55,8 +55,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	})
 }
 
-// Sweep removes the entries that no job needs at the time now, and returns the number of removed
-// entries.
+// Sweep removes the entries that no job needs and whose age at the time now is at least MinAge. It
+// returns the number of removed entries.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	entries, err := s.Staging.Entries(ctx)
 	if err != nil {

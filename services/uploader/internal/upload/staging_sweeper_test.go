@@ -39,7 +39,8 @@ func (env *env) staged() []string {
 	return slices.Sorted(maps.Keys(entries))
 }
 
-// sweep sweeps as if some time had passed, and returns the entries that are left.
+// sweep calls Sweep with a time that lies the given duration in the future, and returns the entries
+// that are left.
 func (env *env) sweep(after time.Duration) []string {
 	env.t.Helper()
 	before := len(env.staged())
@@ -52,7 +53,7 @@ func (env *env) sweep(after time.Duration) []string {
 	return left
 }
 
-// checkSweep sweeps as if some time had passed, and checks the entries that are left.
+// checkSweep calls sweep, and checks the entries that are left.
 func (env *env) checkSweep(after time.Duration, want ...string) {
 	env.t.Helper()
 	if left := env.sweep(after); !slices.Equal(left, want) {
@@ -60,11 +61,11 @@ func (env *env) checkSweep(after time.Duration, want ...string) {
 	}
 }
 
-// checkKeptUntilOld checks that an entry without an upload is removed only when it is old.
+// checkKeptUntilOld checks that an entry without a job is removed only after minAge.
 func (env *env) checkKeptUntilOld(entry string) {
 	env.t.Helper()
 	env.stage(entry)
-	env.checkSweep(minAge-time.Minute, entry) // the upload may still run
+	env.checkSweep(minAge-time.Minute, entry) // kept, since the upload may not be finished
 	env.checkSweep(minAge + time.Minute)
 }
 
@@ -109,7 +110,7 @@ func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing
 func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // the id contains a time in 2023
+	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // the job's id contains a time in 2023, but the entry is new
 	must(t, err)
 	env.checkKeptUntilOld(entry)
 }
@@ -154,7 +155,7 @@ func TestEntriesThatSoriDidNotNameAreKept(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.stage("notes")
-	env.stage("9f0d5b0e-2f7c-4a52-9d6b-0c3c6f1c8d11") // a version 4 UUID has no time
+	env.stage("9f0d5b0e-2f7c-4a52-9d6b-0c3c6f1c8d11") // a UUID of version 4 contains no time, so this is no entry
 	if left := env.sweep(1000 * minAge); len(left) != 2 {
 		t.Errorf("left %v", left)
 	}

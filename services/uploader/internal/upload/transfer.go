@@ -25,8 +25,8 @@ import (
 // transfer is one fetch.
 type transfer struct {
 	uploader *RemoteUploader
-	ctx      context.Context //nolint:containedctx // context of one fetch; the transfer is not used after it
-	put      context.Context //nolint:containedctx // context of the requests that store the recording
+	ctx      context.Context //nolint:containedctx // context of the fetch, after which the transfer is not used
+	put      context.Context //nolint:containedctx // context of the requests to S3 that store the recording
 	job      event.Received
 	source   source.Source
 	attempt  int
@@ -34,13 +34,13 @@ type transfer struct {
 	try       int // number of the try, from 1
 	failed    *FetchError
 	bytes     int64
-	size      int64     // size of the whole recording; -1 if unknown
+	size      int64     // size of the whole recording in bytes; -1 if unknown
 	published time.Time // when progress was last published
 }
 
-// run fetches the recording and returns the event to append. If the recording is no longer needed, or
-// the time is over, reading it ends. A request that stores it is not canceled: S3 may execute a request
-// that it has received, and store the object when nobody removes it any more.
+// run fetches the recording and returns the stored event. It stops reading if the recording is not
+// needed any more, or after the time limit. It does not cancel a request that stores the recording:
+// S3 could execute such a request later, and then nobody would remove the object.
 func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	u := t.uploader
 	ctx, end := context.WithCancelCause(outer)
@@ -57,8 +57,8 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	switch {
 	case err == nil:
 	case outer.Err() != nil:
-		err = outer.Err() // the process stops: another one fetches the recording
-	case fault.Is(err, fault.Unavailable): // S3 has not answered: the event is handled again, even if the time is over or the job has ended
+		err = outer.Err() // the process stops, and the event is redelivered
+	case fault.Is(err, fault.Unavailable): // S3 has not answered: err is returned, even after the time limit or the end of the job
 	case errors.Is(context.Cause(ctx), errTimeout):
 		err = &FetchError{
 			Code: event.CodeFetchTimeout, Retryable: true, Err: err,
@@ -70,7 +70,7 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	return stored, err
 }
 
-// fetch stores the recording under a key of its own.
+// fetch stores the recording under a new key, and returns the stored event.
 func (t *transfer) fetch() (event.Stored, error) {
 	t.publish()
 	if t.source.IsObject() {
@@ -92,7 +92,8 @@ func (t *transfer) fetch() (event.Stored, error) {
 	return stored, err
 }
 
-// copyObject makes S3 copy the recording, and reads the copy for its hash and its duration.
+// copyObject makes S3 copy the recording from another bucket. It reads the copy to compute its
+// SHA-256 and its duration.
 func (t *transfer) copyObject() (event.Stored, error) {
 	u := t.uploader
 	from, err := u.options.Allowed.Object(t.source.URL)
@@ -126,7 +127,8 @@ func (t *transfer) copyObject() (event.Stored, error) {
 	return t.storedAs(o, r), nil
 }
 
-// open reads the head of a recording and chooses its object. It refuses a file that is not audio.
+// open reads the head of a recording, and returns its object and a reader of the whole recording.
+// It fails with a FetchError if the recording is not audio.
 func (t *transfer) open(body io.Reader) (Object, *remoteReader, error) {
 	head := make([]byte, media.HeadSize)
 	n, _, err := ReadFull(body, head)
@@ -142,8 +144,9 @@ func (t *transfer) open(body io.Reader) (Object, *remoteReader, error) {
 	return o, t.reader(io.MultiReader(bytes.NewReader(head), body)), nil
 }
 
-// ReadFull reads until buf is full or the body has ended. Unlike io.ReadFull it returns every error of
-// the body unchanged, so that a truncated body is never mistaken for a complete one.
+// ReadFull reads until buf is full or the body has ended. It returns errors of the body unchanged.
+// (io.ReadFull returns io.ErrUnexpectedEOF for a body that is complete and shorter than buf, too,
+// so a truncated body could be taken for a complete one.)
 func ReadFull(body io.Reader, buf []byte) (n int, ended bool, err error) {
 	for n < len(buf) {
 		m, err := body.Read(buf[n:])
@@ -158,7 +161,7 @@ func ReadFull(body io.Reader, buf []byte) (n int, ended bool, err error) {
 	return n, false, nil
 }
 
-// remoteKey returns a key for the object of one fetch.
+// remoteKey returns a new key for the object of a fetch.
 func remoteKey(r event.Received) string {
 	return Key(r.JobID, rand.Text()+"_"+r.FileName)
 }
@@ -171,14 +174,14 @@ func (t *transfer) storedAs(o Object, r *remoteReader) event.Stored {
 	}
 }
 
-// tryFailed publishes that a try has failed.
+// tryFailed publishes that a try has failed and the next one begins.
 func (t *transfer) tryFailed(f *FetchError) {
 	zerolog.Ctx(t.ctx).Info().Err(f).Int(logging.Attempt, t.try).Msg("fetch tried")
 	t.try, t.failed = t.try+1, f
 	t.publish()
 }
 
-// publish publishes the progress. A lost event is harmless.
+// publish publishes a fetching event. Its loss is harmless.
 func (t *transfer) publish() {
 	t.published = time.Now()
 	e := event.Fetching{JobID: t.job.JobID, Attempt: t.attempt, Bytes: t.bytes, Size: max(0, t.size), Try: t.try}
@@ -190,8 +193,8 @@ func (t *transfer) publish() {
 	}
 }
 
-// remoteReader reads a recording, publishes the progress, and checks the recording at its end: it
-// returns io.EOF only for a recording that may be stored.
+// remoteReader reads a recording and publishes the progress. At the end it checks the recording,
+// and returns io.EOF only if the recording may be stored.
 type remoteReader struct {
 	transfer *transfer
 	body     io.Reader
@@ -226,7 +229,7 @@ func (r *remoteReader) Read(p []byte) (int, error) {
 
 func (r *remoteReader) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }
 
-// checkEnd makes the checks that are possible only at the end of the recording.
+// checkEnd makes the checks that need the whole recording.
 func (r *remoteReader) checkEnd() error {
 	if err := media.CheckDecodable(r.meter.Info()); err != nil {
 		return refused(err)
@@ -237,13 +240,13 @@ func (r *remoteReader) checkEnd() error {
 	return nil
 }
 
-// refused returns the FetchError of a recording that package media refuses.
+// refused returns the FetchError for an error of package media.
 func refused(err error) error {
 	f := fault.As(err)
 	return &FetchError{Code: f.Code, Detail: f.Detail}
 }
 
-// TooLarge returns the FetchError of a recording that is larger than the limit, in bytes.
+// TooLarge returns the FetchError for a recording that is larger than limit bytes.
 func TooLarge(host string, limit int64) error {
 	return &FetchError{Code: event.CodeFetchTooBig, Detail: fmt.Sprintf("The file at %s has more than %d bytes.", host, limit)}
 }

@@ -2,12 +2,11 @@
 // once, however often its event is delivered.
 //
 // The rules are pure functions of a job's log (rules.go). The log is read before any effect, except
-// if received is delivered for the first time. If the recording is stored or the job has ended, the
-// uploader only removes what the job does not need. If the job turns out to have ended when the
-// copy is complete, stored is not appended and the object is removed. So handling an event again
-// changes nothing.
+// at the first delivery of received. If the recording is stored or the job has ended, the uploader
+// only removes what the job does not need. If the job ends during the copy, stored is not appended,
+// and the object is removed. Therefore handling an event again changes nothing.
 //
-// No object and no staging entry of an erased job remains, even if a copy is under way when the job
+// No object and no staging entry of an erased job remains, even if a copy is running when the job
 // is erased (Eraser).
 package upload
 
@@ -30,19 +29,19 @@ type LogReader interface {
 	Read(ctx context.Context, job string) (event.Log, error)
 }
 
-// JobLog is the log of the jobs.
+// JobLog reads the logs of jobs, and appends events to them.
 type JobLog interface {
 	LogReader
 	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
 	// returns nil. If another writer appended first, Update reads the log and calls decide again.
-	// It returns the log of the last call of decide, with the new event. known, unless it is empty,
-	// is used in place of the first read.
+	// It returns the log that it passed to the last call of decide, with the new event. If known is
+	// not empty, the first call of decide gets known, and the log is not read before it.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
 // Progress publishes progress events.
 type Progress interface {
-	// PublishAsync publishes an event and does not wait for it to be stored.
+	// PublishAsync publishes an event without waiting for the acknowledgement.
 	PublishAsync(ctx context.Context, e event.Event) error
 }
 
@@ -65,7 +64,7 @@ type Objects interface {
 	Name() string
 	Put(ctx context.Context, o Object, body io.Reader) error
 
-	// Open opens an object for reading. It fails with fault.NotFound if there is none.
+	// Open opens an object for reading. It fails with fault.NotFound if the object does not exist.
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Stat(ctx context.Context, key string) (Object, bool, error)
 	Remove(ctx context.Context, key string) error
@@ -85,10 +84,10 @@ type Uploader struct{ Dependencies }
 // New makes an Uploader.
 func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
-// HandleReceived copies an accepted upload into the bucket and appends stored. If the recording is
-// already in the bucket, HandleReceived only reads it. It may run again for the same event, even
-// concurrently in another replica. known, unless it is empty, is used as the log until an append
-// shows that it is out of date.
+// HandleReceived copies an accepted upload into the bucket and appends stored. If the client has
+// sent the recording to the bucket itself, HandleReceived only reads it. HandleReceived may run
+// again for the same event, even concurrently in another replica. If known is not empty, it is used
+// as the log, which is then read only if an append fails because known is outdated.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known event.Log) error {
 	var (
 		opening sync.WaitGroup
@@ -126,23 +125,23 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known e
 	return u.appendStored(ctx, r, object, duration, log)
 }
 
-// copyToBucket copies a staged upload to the bucket. It returns the duration of the recording; 0 if
-// it is unknown.
+// copyToBucket copies a staged recording to the bucket. It returns the duration of the recording; 0
+// if unknown.
 func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object, staged io.Reader) (time.Duration, error) {
 	meter := media.NewMeter(r.Size)
 	body := &progressReader{ctx: ctx, progress: u.Progress, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}
 	body.publish()
 	if err := u.Objects.Put(ctx, o, body); err != nil {
 		if readErr := body.readError(); errors.Is(readErr, event.ErrStagingGone) {
-			return 0, readErr // the S3 client's error may not wrap readErr
+			return 0, readErr // the error of the S3 client may not wrap it
 		}
 		return 0, err
 	}
 	return meter.Info().Duration, nil
 }
 
-// appendStored appends stored, unless the recording is already stored or the job has ended, and
-// cleans up.
+// appendStored appends stored, unless the recording is stored already or the job has ended, and
+// removes what the job does not need any more.
 func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
 	log, err := u.Jobs.Update(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
 		return storeRecording(log, event.Stored{
@@ -160,8 +159,8 @@ func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object,
 	return u.cleanUp(ctx, log, o.Key)
 }
 
-// handleMissingStaging handles an upload whose bytes are no longer staged: either an earlier
-// delivery of the event has put the object, or the bytes are lost.
+// handleMissingStaging handles an upload whose bytes are not in staging any more: either an earlier
+// delivery has put the object, or the bytes are lost and the job fails.
 func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o Object) error {
 	found, ok, err := u.Objects.Stat(ctx, o.Key)
 	if err != nil {
@@ -173,8 +172,8 @@ func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o
 	return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
-// Fail appends failed to the log of a job whose recording is not stored and which has not ended,
-// and removes what the job does not need.
+// Fail appends failed to the log of a job, unless the recording is stored or the job has ended, and
+// removes what the job does not need.
 func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil
@@ -186,8 +185,9 @@ func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	return u.cleanUp(ctx, log, Key(job, r.FileName))
 }
 
-// cleanUp removes what a job no longer needs after its recording is stored or it has ended: its
-// staging entry, and the object if the job ended before the object was stored or is erased.
+// cleanUp removes what a job does not need after its recording is stored or the job has ended. This
+// is the staging entry, and also the object if stored was not appended, the job is erased, or the
+// recording has expired.
 func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error {
 	if len(log) == 0 {
 		return nil
@@ -200,7 +200,7 @@ func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error
 	return u.Staging.Delete(ctx, uploadEntry(log))
 }
 
-// objectOf returns the object of an upload.
+// objectOf returns the object for the recording of an upload.
 func objectOf(r event.Received) Object {
 	return Object{Key: Key(r.JobID, r.FileName), MediaType: r.MediaType, Size: r.Size, SHA256: r.SHA256}
 }

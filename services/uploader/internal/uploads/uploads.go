@@ -1,5 +1,5 @@
-// Package uploads stores the uploads that are not completed in a stream of NATS. The newest message on the
-// subject of an upload is its record.
+// Package uploads stores the records of uploads in a NATS stream. The newest message on the subject
+// of an upload is its record.
 package uploads
 
 import (
@@ -41,8 +41,9 @@ func (s *Store) Put(ctx context.Context, u direct.Upload) error {
 	return ack.Wait(ctx)
 }
 
-// Find implements direct.Records. Another replica may have written the record a moment ago, so Find
-// reads from the leader of the stream if the NATS server that answers does not have the record.
+// Find implements direct.Records. If the NATS server that answers does not have the record, Find
+// reads from the leader of the stream, since another replica may have written the record a moment
+// ago.
 func (s *Store) Find(ctx context.Context, way event.UploadWay, owner, job string) (direct.Upload, bool, error) {
 	m, err := s.stream.Last(ctx, event.UploadSubject(way, owner, job))
 	if err != nil || m == nil {
@@ -70,9 +71,9 @@ func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	return len(subjects), err
 }
 
-// Save implements resumable.Records. It purges the older records of the upload. A limit of one
-// message for each subject would not be enough: a server that is killed may keep a discarded
-// message, and when the newest record is removed, that older record would appear again.
+// Save implements resumable.Records. It purges the older records of the upload. A stream limit of
+// one message for each subject would not suffice: a NATS server that is killed may keep a discarded
+// message, which would become the newest record when the newest one is removed.
 func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
 	body, err := encode(u.JobID, u)
 	if err != nil {
@@ -81,13 +82,13 @@ func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint
 	subject := subjectOf(u.Upload)
 	seq, err := s.bus.PublishBytesExpecting(ctx, subject, body, subject, last)
 	if err == nil && last > 0 {
-		_ = s.stream.Purge(ctx, subject, seq) // if this fails, the next Save or the removal of the upload purges the older records
+		_ = s.stream.Purge(ctx, subject, seq) // after an error, the next Save or Delete purges the older records
 	}
 	return seq, err
 }
 
-// Load implements resumable.Records. It reads from the leader of the stream: a replica may have an
-// older record.
+// Load implements resumable.Records. It reads from the leader of the stream, since another server
+// may have an older record.
 func (s *Store) Load(ctx context.Context, owner, job string) (resumable.Upload, uint64, bool, error) {
 	m, err := s.stream.LastFromLeader(ctx, event.UploadSubject(event.WayTus, owner, job))
 	if err != nil || m == nil {
@@ -102,8 +103,8 @@ func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
 	return allOf[resumable.Upload](ctx, s, event.WayTus)
 }
 
-// allOf reads all uploads of one way. A record that cannot be read, for example one of a newer
-// version, is logged and left out: it must not keep the others from being completed and swept.
+// allOf reads all uploads of one way. It logs and skips a record that cannot be decoded, for
+// example one of a newer release, so that the other uploads are completed and swept.
 func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, error) {
 	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
 	if err != nil {
@@ -121,7 +122,8 @@ func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, erro
 	return all, nil
 }
 
-// parse reads an upload. An upload of any way can be read as a direct.Upload.
+// parse decodes the record of an upload. The record of any upload can be decoded as a
+// direct.Upload.
 func parse[U any](m *bus.Message) (U, error) {
 	var u U
 	if err := json.Unmarshal(m.Data, &u); err != nil {
@@ -130,7 +132,7 @@ func parse[U any](m *bus.Message) (U, error) {
 	return u, nil
 }
 
-// encode writes an upload of a job.
+// encode encodes the record of an upload. job is for the error.
 func encode(job string, u any) ([]byte, error) {
 	body, err := json.Marshal(u)
 	if err != nil {
