@@ -16,7 +16,7 @@ const (
 	result = `{"score":1}`
 )
 
-// cached returns settings that enable the result cache, together with the settings in further.
+// cached returns settings that enable the result cache, and the given further settings.
 func cached(further ...map[string]string) map[string]string {
 	settings := map[string]string{"RESULT_CACHE_TTL": "1h"}
 	for _, m := range further {
@@ -60,7 +60,7 @@ func (env *env) requested(job string) string {
 	return env.analyzer.of(job)[0].field("webhook_url")
 }
 
-// report waits until the analysis server has accepted a job, and calls back with the body.
+// report waits until the analysis server has accepted a job, and calls back with the given body.
 func (env *env) report(job, body string) {
 	env.t.Helper()
 	if got := env.call(env.requested(job), body); got.code != http.StatusOK {
@@ -68,8 +68,8 @@ func (env *env) report(job, body string) {
 	}
 }
 
-// isCached waits until a job is completed, and checks that its result was copied from the job
-// source and that no analysis of the job was requested.
+// isCached waits until a job is completed, and checks that its result was copied from the given
+// source job and that no analysis of the job was requested.
 func (env *env) isCached(job, source, result string) {
 	env.t.Helper()
 	if got := env.resultOf(job); got != result {

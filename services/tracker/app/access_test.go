@@ -55,8 +55,8 @@ func writes() []route {
 	}
 }
 
-// ask sends the request r about the job id. as has the headers with the principal; the headers of r
-// are added to them.
+// ask sends a request about the job with the given id. The parameter as has the principal header,
+// to which the headers of the route are added.
 func (c *env) ask(r route, id string, as map[string]string) answer {
 	c.t.Helper()
 	header := maps.Clone(as)

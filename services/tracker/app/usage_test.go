@@ -22,7 +22,7 @@ type usage struct {
 	Recorded []string `json:"recorded"`
 }
 
-// askUsage requests the usage with the headers in as. It uses its own client, because the OpenAPI
+// askUsage requests the usage with the given headers. It uses its own client, because the OpenAPI
 // document does not contain this route.
 func (c *env) askUsage(query string, as map[string]string) (status int, text string) {
 	c.t.Helper()

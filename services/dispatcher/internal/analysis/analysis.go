@@ -33,8 +33,9 @@ type JobLog interface {
 	Newest(ctx context.Context, job string) (*event.Record, error)
 	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
 	// returns nil. If another writer appended first, Update reads the log and calls decide again.
-	// It returns the log that it passed to the last call of decide, with the new event. If known is
-	// not empty, the first call of decide gets known, and the log is not read before it.
+	// It returns the log that it passed to the last call of decide, with the new event. The
+	// parameter known is the log if the caller has read it: then the first call of decide gets
+	// known, and the log is not read before that call.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 	// LastProgress returns the newest progressed event of a job, and its time; nil if there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
@@ -56,8 +57,8 @@ type Staging interface {
 type Links interface {
 	// Object returns the URL of a recording in Sori's bucket.
 	Object(ctx context.Context, bucket, key string) (string, error)
-	// Reference returns the URL of a reference file: ref is any form of reference that a token may
-	// have.
+	// Reference returns the URL of a reference file. The parameter ref may have any form that the
+	// references of tokens may have.
 	Reference(ctx context.Context, ref string) (string, error)
 }
 

@@ -62,8 +62,8 @@ type Results interface {
 
 // Versions finds the versions of reference files.
 type Versions interface {
-	// Version returns the version of the file to which ref points. The version changes when the
-	// file is replaced.
+	// Version returns the version of the file to which the reference ref points. The version
+	// changes when the file is replaced.
 	Version(ctx context.Context, ref string) (string, error)
 }
 

@@ -149,8 +149,8 @@ func (d *Dispatcher) eachFollower(ctx context.Context, key string, do func(*Memb
 }
 
 // promote promotes the oldest follower of a key that still waits, and publishes that its attempt
-// may be sent. after is the sequence of the leader that has ended. promote removes the entries of
-// older followers, which no longer wait.
+// may be sent. The parameter after is the sequence of the leader that has ended. promote removes
+// the entries of older followers, which no longer wait.
 func (d *Dispatcher) promote(ctx context.Context, key string, after uint64) error {
 	for from := uint64(0); ; {
 		f, err := d.Sharing.NextFollower(ctx, key, from)
@@ -179,8 +179,8 @@ func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 }
 
 // promoteFollower makes a follower the leader of its key, and publishes that its attempt may be
-// sent. after is the sequence of the leader that has ended. If another replica has already promoted
-// a follower, promoteFollower publishes granted for that one instead.
+// sent. The parameter after is the sequence of the leader that has ended. If another replica has
+// already promoted a follower, promoteFollower publishes granted for that one instead.
 func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
 	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
 	if err == nil && next == nil {

@@ -55,7 +55,7 @@ const (
 	maxMessage = 200
 )
 
-// isResults reports whether name is a member in which servers send results.
+// isResults reports whether servers send results in the member with the given name.
 func isResults(name string) bool {
 	return name == "analysis_results" || name == "result" || name == "results"
 }

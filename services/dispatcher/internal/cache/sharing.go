@@ -89,9 +89,9 @@ func (s *Sharing) Follow(ctx context.Context, m analysis.Member) error {
 	return err
 }
 
-// publish stores a message for a job, if after is the sequence of the newest message that matches
-// the filter; 0 means that no message matches. It returns the sequence of the stored message, or 0
-// if the condition is not met.
+// publish stores a message for a job, if the newest message that matches the filter has the
+// sequence in the parameter after. If after is 0, no message may match. publish returns the
+// sequence of the stored message, or 0 if it has stored nothing.
 func (s *Sharing) publish(ctx context.Context, subject string, m *analysis.Member, filter string, after uint64) (uint64, error) {
 	if m.Trace == "" {
 		m.Trace = trace.Parent(ctx)

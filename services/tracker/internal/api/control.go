@@ -18,7 +18,7 @@ type Controller interface {
 	Do(ctx context.Context, r command.Request) (job.Status, error)
 }
 
-// Eraser erases jobs. by is the name of the requester.
+// Eraser erases jobs. The parameter by is the name of the requester.
 type Eraser interface {
 	Erase(ctx context.Context, id, by string) error
 }

@@ -40,8 +40,8 @@ const freeAttempts = 10
 // cancellations and for erasures.
 const retryRoom = 0.95
 
-// NewControl makes a Control. After freeAttempts attempts, a job may be retried only if interval
-// has passed since its last retry, because each retry costs an analysis.
+// NewControl makes a Control. After freeAttempts attempts, a job may be retried only if the
+// interval has passed since its last retry, because each retry costs an analysis.
 func NewControl(decider *Decider, rows Finder, usage LogUsage, interval time.Duration) *Control {
 	return &Control{decider: decider, rows: rows, usage: usage, interval: interval}
 }

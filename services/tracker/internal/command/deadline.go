@@ -31,9 +31,9 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 // from its newest waiting event. The dispatcher publishes such an event every few minutes.
 const minFollow = 30 * time.Minute
 
-// rule returns the rule that appends an event if a deadline has passed at the time now. followed is
-// when the dispatcher last published that the job waits for the analysis of another job; the zero
-// time if it has not. The rule appends
+// rule returns the rule that appends an event if a deadline has passed at the time now. The
+// parameter followed is the time when the dispatcher last published that the job waits for the
+// analysis of another job; zero if it has not. The rule appends
 //
 //  1. nothing if no deadline has passed or the job has ended,
 //  2. nothing if the job has no attempt yet and followed is less than minFollow ago (or less than
@@ -60,8 +60,9 @@ func (d Deadlines) rule(now, followed time.Time) Rule {
 	}
 }
 
-// over returns the event to append because a deadline has passed; nil if none has passed. last is
-// the event with which the current stage began, and took is the time since then.
+// over returns the event to append because a deadline has passed; nil if none has passed. The
+// parameter last is the type of the event that began the current stage, and took is the time since
+// that event.
 func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) event.Event {
 	id, attempt := log[0].Event.Job(), log.Attempt()
 	stored, inBucket := event.Last[event.Stored](log)
@@ -103,7 +104,7 @@ type Overdue struct {
 // OverdueRows finds records whose deadline has passed.
 type OverdueRows interface {
 	// Overdue returns at most limit jobs whose deadline has passed at the time now. They are sorted
-	// by StageAt and id, and follow the job after in this order.
+	// by StageAt and id, and begin after the job in the parameter after.
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 

@@ -20,8 +20,8 @@ import (
 type Log interface {
 	// Update appends the event that decide returns for a job's log. If the log has changed
 	// meanwhile, Update calls decide again with the new log. It returns the log with the new event.
-	// If known is not empty, the first call of decide gets known, and the log is not read before
-	// it.
+	// The parameter known is the log if the caller has read it: then the first call of decide gets
+	// known, and the log is not read before that call.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 

@@ -39,9 +39,9 @@ func NewEraser(decider *Decider, rows TokenRows) *Eraser {
 	return &Eraser{decider: decider, rows: rows}
 }
 
-// Erase erases a job on request. by is the name of the requester. Erase fails with fault.Gone if
-// the job is erased already. Before it returns, it tries to update the record, for at most two
-// seconds. The caller must have checked that the principal has access to the job.
+// Erase erases a job on request. The parameter by is the name of the requester. Erase fails with
+// fault.Gone if the job is erased already. Before it returns, it tries to update the record, for at
+// most two seconds. The caller must have checked that the principal has access to the job.
 func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	log, _, err := e.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if log.Erased() {
@@ -161,10 +161,10 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// EraseEnded erases a job whose retention has passed. It does nothing unless the job ended no later
-// than before, according to its log. If the log has expired, EraseEnded relies on the record, since
-// such a job cannot be retried. If the log has newer events than the record, EraseEnded updates the
-// record.
+// EraseEnded erases a job whose retention has passed. It does nothing if the job, according to its
+// log, has not ended or ended later than the parameter before. If the log has expired, EraseEnded
+// relies on the record, since such a job cannot be retried. If the log has newer events than the
+// record, EraseEnded updates the record.
 func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
 	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
 		if log.Erased() || len(log) > 0 && !endedBy(log, before) {

@@ -21,8 +21,8 @@ type Ended struct {
 
 // EndedRows finds records of ended jobs.
 type EndedRows interface {
-	// Ended returns at most limit jobs that ended no later than before and are not erased. They are
-	// sorted by At and id, and follow the job after in this order.
+	// Ended returns at most limit jobs that ended no later than the parameter before and are not
+	// erased. They are sorted by At and id, and begin after the job in the parameter after.
 	Ended(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
 	// EndedWithAudio is like Ended, but returns only jobs whose recording is stored and not
 	// deleted.
@@ -81,7 +81,7 @@ func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	return errors.Join(failures...)
 }
 
-// eraseJobs erases the jobs that ended no later than before.
+// eraseJobs erases the jobs that ended no later than the parameter before.
 func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		after, err := s.withLog(ctx, after, now)
@@ -92,8 +92,8 @@ func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time)
 	}, func(ctx context.Context, ended Ended) error { return s.eraser.EraseEnded(ctx, ended, before) })
 }
 
-// expireAudio expires the recordings of jobs that ended no later than before. It stops while the
-// stream of logs is crowded, since each expired event needs room.
+// expireAudio expires the recordings of jobs that ended no later than the parameter before. It
+// stops while the stream of logs is crowded, since each expired event needs room.
 func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		used, err := s.usage(ctx)
@@ -122,9 +122,9 @@ func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Ti
 	return s.decider.record(ctx, job.Entries(log[len(log)-1:]))
 }
 
-// expiry returns the rule that appends expired if the job ended no later than before. If the log
-// has expired, the rule relies on the record, by which the job was selected, since such a job
-// cannot be retried.
+// expiry returns the rule that appends expired if the job ended no later than the parameter before.
+// If the log has expired, the rule relies on the record, by which the job was selected, since such
+// a job cannot be retried.
 func expiry(id string, before time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if log.Erased() || log.AudioExpired() || len(log) > 0 && !endedBy(log, before) {

@@ -20,7 +20,8 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// retention makes a RetentionSweeper. part is the used fraction of the stream of logs.
+// retention makes a RetentionSweeper. The parameter part is the used fraction of the stream of
+// logs.
 func (e *env) retention(keep job.Retention, part float64) *command.RetentionSweeper {
 	return command.NewRetentionSweeper(e.eraser, e.rows, used(part), command.RetentionOptions{
 		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),

@@ -24,9 +24,9 @@ func sweepRepeatedly(ctx context.Context, interval time.Duration, log zerolog.Lo
 // sweepPage is the largest number of candidates that are read at a time.
 const sweepPage = 500
 
-// sweepPages calls handle for each candidate until none is left or ctx ends. next returns at most
-// sweepPage candidates, which follow the last candidate that was handled. If handle fails for a
-// candidate, sweepPages continues with the others.
+// sweepPages calls handle for each candidate until none is left or ctx ends. The function next
+// returns at most sweepPage candidates, which follow the last candidate that was handled. If handle
+// fails for a candidate, sweepPages continues with the others.
 func sweepPages[C any](ctx context.Context, next func(ctx context.Context, after C) ([]C, error), handle func(context.Context, C) error) error {
 	var failures []error
 	var last C

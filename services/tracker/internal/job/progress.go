@@ -41,9 +41,9 @@ func analysisProgress(ev event.Progressed) int {
 	return interpolate(progressDispatched, progressAnalysisEnd, int64(ev.Percent), 100)
 }
 
-// interpolate maps part, a value from 0 to whole, linearly to the range from..to. It maps a part
-// that is out of range, which an analysis server may send, to the nearest end. If whole is 0, it
-// returns from.
+// interpolate maps part/whole, a value from 0 to 1, linearly to the range from..to. An analysis
+// server may send a value out of range, which is mapped to the nearest end. If whole is 0, the
+// result is from.
 func interpolate(from, to int, part, whole int64) int {
 	if part <= 0 || whole <= 0 {
 		return from

@@ -34,9 +34,9 @@ func Stages() []Stage {
 	}
 }
 
-// Text returns the sentence about a stage that clients get. next and code are used only in
-// StageWaiting: next is the time of the next attempt, which is zero if the job waits for a slot or
-// for another job, and code is why the job waits.
+// Text returns the sentence about a stage that clients get. The parameters next and code are used
+// only in StageWaiting: next is the time of the next attempt, which is zero if the job waits for a
+// slot or for another job, and code is why the job waits.
 func (s Stage) Text(l locale.Language, next time.Time, code string) string {
 	switch {
 	case s == StageWaiting && code == event.CodeSameRecording:

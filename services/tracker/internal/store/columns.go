@@ -23,7 +23,7 @@ type column struct {
 	array   func(records []job.Record) any // returns the values of several records, as one array parameter
 }
 
-// newColumn returns a column whose value the function value returns.
+// newColumn returns a column with the value that a function returns for a record.
 func newColumn[T any](name, sqlType string, dest func(*job.Record) any, value func(*job.Record) T) column {
 	return column{
 		name: name, sqlType: sqlType, dest: dest,

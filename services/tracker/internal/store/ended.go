@@ -34,7 +34,8 @@ func (s *Store) EndedWithAudio(ctx context.Context, before time.Time, after comm
 	return s.ended(ctx, query, before, after, limit)
 }
 
-// ended executes a query for ended jobs. Its parameters are $1 before, $2 and $3 after, $4 limit.
+// ended executes a query for ended jobs. The arguments of the query are $1: before, $2 and $3:
+// after, $4: limit.
 func (s *Store) ended(ctx context.Context, query string, before time.Time, after command.Ended, limit int) ([]command.Ended, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -236,9 +236,9 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 }
 
 // update writes records in one statement. It returns the id of the statement's transaction, which
-// Postgres stores in the column xmin of each row, or "" if it has written no row. If last is not
-// empty, update writes only rows whose xmin is last. A record without a result does not overwrite
-// the result of its row, unless the job is erased.
+// Postgres stores in the column xmin of each row, or "" if it has written no row. If the parameter
+// last is not empty, update writes only the rows whose xmin is equal to it. A record without a
+// result does not overwrite the result of its row, unless the job is erased.
 func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, last string) (written string, err error) {
 	if len(records) == 0 {
 		return "", nil

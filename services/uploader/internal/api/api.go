@@ -196,7 +196,7 @@ func (a *API) signSeveral(w http.ResponseWriter, r *http.Request, p principal.Pr
 	return httpd.JSON(w, http.StatusOK, signedPartsBody{URLs: signed, Expires: int(a.uploads.Options().LinkValid.Seconds())})
 }
 
-// partNumber parses the number of a part. name is the name of the parameter, for the error.
+// partNumber parses the number of a part. The error contains the name of the query parameter.
 func partNumber(name, text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > direct.MaxParts {

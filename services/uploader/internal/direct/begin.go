@@ -15,7 +15,8 @@ import (
 
 // joinedBefore continues Join after S3 has refused the parts. An S3 server that is killed while it
 // removes joined parts leaves the object and some of the parts. If there is an object, it is that
-// of this upload, since no other upload has its key. refusal is returned if there is no object.
+// of this upload, since no other upload has its key. If there is no object, joinedBefore returns
+// the error in the parameter refusal.
 func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error {
 	_, found, err := c.Bucket.Stat(ctx, u.Key)
 	if err != nil || !found {
@@ -122,10 +123,10 @@ func isRefusal(err error) bool {
 	return fault.Is(err, fault.Unsupported) || fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Invalid)
 }
 
-// Arrived begins the jobs of those forms whose object is in the bucket and for which wanted returns
-// true. It returns the number of these jobs. A client sends no request after it has sent a form to
-// S3, so Arrived must look for the objects. It also begins the job of an object that is not a
-// recording, since there is no request with which the client could be told: the job fails.
+// Arrived begins the jobs of those forms whose object is in the bucket and for which the function
+// wanted returns true. It returns the number of these jobs. A client sends no request after it has
+// sent a form to S3, so Arrived must look for the objects. It also begins the job of an object that
+// is not a recording, since there is no request with which the client could be told: the job fails.
 func (c *Core) Arrived(ctx context.Context, wanted func(Upload) bool) (begun int, err error) {
 	forms, err := c.Records.All(ctx, event.WayForm)
 	if err != nil {

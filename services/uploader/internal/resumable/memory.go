@@ -34,8 +34,8 @@ type memory struct {
 	free [][]byte // mapped buffers that no request holds
 }
 
-// newMemory makes a memory of buffers of size bytes. It has as many buffers as fit into limit
-// bytes, but at least two.
+// newMemory makes a memory of buffers of size bytes. It has as many buffers as fit into the limit,
+// in bytes, but at least two.
 func newMemory(size, limit int64) *memory {
 	return &memory{size: size, places: make(chan struct{}, max(2, limit/size))}
 }

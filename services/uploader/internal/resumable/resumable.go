@@ -69,9 +69,9 @@ type Tail struct {
 
 // Records stores the records of uploads.
 type Records interface {
-	// Save stores the record of an upload and returns its new version. last is the version that the
-	// caller has read, or 0 if there is no record. Save fails with event.ErrLogConflict if the
-	// stored version is not last.
+	// Save stores the record of an upload and returns its new version. The parameter last is the
+	// version that the caller has read, or 0 if there is no record. Save fails with
+	// event.ErrLogConflict if the stored version is another one.
 	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
 
 	// Load returns an upload, by its owner and the id of its job, and the version of its record. It
@@ -92,8 +92,8 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 
 	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if the multipart upload
-	// does not exist. CopyPart makes a part from size bytes, beginning at offset, of the object
-	// with the key from.
+	// does not exist. CopyPart makes a part from size bytes, beginning at offset, of another
+	// object. The key of that object is the parameter from.
 	PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error
 	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
 	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)

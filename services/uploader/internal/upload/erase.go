@@ -22,15 +22,15 @@ type EntryDeleter interface {
 
 // Consumers reports the progress of consumers.
 type Consumers interface {
-	// Settled reports whether a consumer has settled every event up to the sequence seq.
+	// Settled reports whether a consumer has settled every event up to a sequence.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
 }
 
 // LogPurger purges the logs of erased jobs.
 type LogPurger interface {
 	LogReader
-	// Purge removes the events of a job before its erased event. erased is the sequence of that
-	// event.
+	// Purge removes the events of a job before its erased event. The parameter erased is the
+	// sequence of that event.
 	Purge(ctx context.Context, job string, erased uint64) error
 }
 

@@ -34,8 +34,9 @@ type JobLog interface {
 	LogReader
 	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
 	// returns nil. If another writer appended first, Update reads the log and calls decide again.
-	// It returns the log that it passed to the last call of decide, with the new event. If known is
-	// not empty, the first call of decide gets known, and the log is not read before it.
+	// It returns the log that it passed to the last call of decide, with the new event. The
+	// parameter known is the log if the caller has read it: then the first call of decide gets
+	// known, and the log is not read before that call.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -86,8 +87,8 @@ func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
 // HandleReceived copies an accepted upload into the bucket and appends stored. If the client has
 // sent the recording to the bucket itself, HandleReceived only reads it. HandleReceived may run
-// again for the same event, even concurrently in another replica. If known is not empty, it is used
-// as the log, which is then read only if an append fails because known is outdated.
+// again for the same event, even concurrently in another replica. The parameter known is the log if
+// the caller has it: then the log is read only if an append fails because known is outdated.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known event.Log) error {
 	var (
 		opening sync.WaitGroup

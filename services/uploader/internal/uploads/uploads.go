@@ -132,7 +132,7 @@ func parse[U any](m *bus.Message) (U, error) {
 	return u, nil
 }
 
-// encode encodes the record of an upload. job is for the error.
+// encode encodes the record of an upload. The error contains the job.
 func encode(job string, u any) ([]byte, error) {
 	body, err := json.Marshal(u)
 	if err != nil {
