@@ -180,7 +180,8 @@ func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 
 // promoteFollower makes a follower the leader of its key, and publishes that its attempt may be
 // sent. The parameter after is the sequence of the leader that has ended. If another replica has
-// already promoted a follower, promoteFollower publishes granted for that one instead.
+// already promoted a follower, promoteFollower publishes the granted event of that follower
+// instead.
 func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
 	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
 	if err == nil && next == nil {
@@ -224,7 +225,7 @@ func (d *Dispatcher) RunSharing(ctx context.Context) error {
 }
 
 // ReviewSharing checks all jobs that share an analysis. It completes or promotes the followers
-// whose leader has ended, and publishes waiting for all other followers.
+// whose leader has ended, and publishes a waiting event for each of the other followers.
 func (d *Dispatcher) ReviewSharing(ctx context.Context) error {
 	for from := uint64(0); ; {
 		leader, err := d.Sharing.NextLeader(ctx, from)
@@ -254,8 +255,8 @@ func (d *Dispatcher) reviewLeader(ctx context.Context, leader *Member) error {
 	return d.settle(ctx, leader)
 }
 
-// reviewFollower publishes waiting for a follower that has a leader. It removes a follower that no
-// longer waits, and promotes a follower that has no leader.
+// reviewFollower publishes a waiting event for a follower that has a leader. It removes a follower
+// that no longer waits, and promotes a follower that has no leader.
 func (d *Dispatcher) reviewFollower(ctx context.Context, f *Member) error {
 	if d.Results == nil {
 		return d.releaseFollowers(ctx, f.Key.Hash)

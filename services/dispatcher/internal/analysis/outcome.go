@@ -105,8 +105,8 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	return d.Progress.Publish(ctx, discarded)
 }
 
-// crowded is the used fraction of the stream of logs from which only small results are stored in
-// the stream. The rest of the stream is reserved for the events with which accepted jobs continue
+// crowded is the fraction of the stream of logs that may be used before only small results are
+// stored in it. The rest of the stream is reserved for the events with which accepted jobs continue
 // and end, and for the events that cancel, retry and erase jobs.
 const crowded = 0.8
 

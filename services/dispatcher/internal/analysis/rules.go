@@ -79,8 +79,8 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 }
 
 // waits reports whether the attempt of a queue entry must still be sent. Its attempted event was
-// appended before it was added to the queue. Therefore a retry since then has requested a newer
-// attempt, and the older attempt is not sent.
+// appended before the entry was added to the queue. Therefore a retry after that has requested a
+// newer attempt, and the attempt of the entry is not sent.
 func waits(log event.Log, e *Entry) bool {
 	send, _ := beginAttempt(log, e.JobID, attempt{number: e.Attempt, retry: newestOf(log).retried})
 	return send

@@ -34,8 +34,8 @@ type Slots interface {
 
 // takeSlot reports whether a job has a slot, so that its attempt may be sent. A job without a slot
 // gets a free one only if the queue is empty. Otherwise takeSlot adds the attempt to the queue and
-// returns false: granted will cause the attempt, so the event being handled need not be
-// redelivered.
+// returns false: the granted event will cause the attempt, so the event that is being handled need
+// not be redelivered.
 func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log event.Log) (bool, error) {
 	if d.Slots == nil || a.free {
 		return true, nil

@@ -35,9 +35,9 @@ type Control struct {
 // freeAttempts is the number of attempts of a job before retries are limited to one per interval.
 const freeAttempts = 10
 
-// retryRoom is the used fraction of the stream of logs from which no job is retried, since a retry
-// causes a series of events. The rest of the stream is reserved for the ends of accepted jobs, for
-// cancellations and for erasures.
+// retryRoom is the fraction of the stream of logs that may be used before retries are refused,
+// since a retry causes a series of events. The rest of the stream is reserved for the ends of
+// accepted jobs, for cancellations and for erasures.
 const retryRoom = 0.95
 
 // NewControl makes a Control. After freeAttempts attempts, a job may be retried only if the

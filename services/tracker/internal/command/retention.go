@@ -134,8 +134,8 @@ func expiry(id string, before time.Time) Rule {
 	}
 }
 
-// crowded is the used fraction of the stream of logs from which retention appends nothing that
-// needs room in the stream.
+// crowded is the fraction of the stream of logs that may be used before the retention appends
+// nothing more that needs room in the stream.
 const crowded = 0.8
 
 // withLog returns the job after which the next page of jobs begins. Erasing a job that still has

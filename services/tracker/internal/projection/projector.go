@@ -15,8 +15,8 @@ import (
 
 // Rows stores the records.
 type Rows interface {
-	// Merge merges the entries of any number of jobs into their records, all or none. entries is by
-	// job. Merge returns the snapshots of the records whose version has grown.
+	// Merge merges the entries of any number of jobs into their records, all or none. The entries
+	// are grouped by job. Merge returns the snapshots of the records whose version has grown.
 	Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error)
 	// Find returns the newest version of a job that clients may see. It returns false if the job is
 	// not recorded.
