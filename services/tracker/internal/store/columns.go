@@ -232,7 +232,7 @@ func selectRecords(ctx context.Context, db sqlx.QueryerContext, columns []column
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err returns any error
+	defer func() { _ = rows.Close() }() // Scan or rows.Err returns an error of reading
 	var records []job.Record
 	for rows.Next() {
 		var r job.Record

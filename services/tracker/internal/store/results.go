@@ -277,7 +277,7 @@ func transactionOf(ctx context.Context, db sqlx.QueryerContext, statement string
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err returns any error
+	defer func() { _ = rows.Close() }() // Scan or rows.Err returns an error of reading
 	for rows.Next() {
 		if err := rows.Scan(&id); err != nil {
 			return "", err
