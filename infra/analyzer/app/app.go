@@ -46,7 +46,7 @@ type Server struct {
 	handler   http.Handler
 	healthy   atomic.Bool
 	ready     chan struct{}
-	address   net.Addr // set before ready is closed
+	address   net.Addr // written before ready is closed, read only afterwards
 }
 
 // New assembles a server. It starts nothing and does not listen.
@@ -90,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run reads the settings through lookup and serves until ctx ends. The binary calls it.
+// Run loads the settings with lookup, and runs a server until ctx ends. The main function of the binary calls Run.
 func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writer) error {
 	cfg, err := Load(lookup)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *Server) work(ctx context.Context) error {
 	return nil
 }
 
-// prepare builds the decoder if necessary, so that the first recording need not wait for the build.
+// prepare builds the decoder program if necessary, so that the first recording need not wait for the build.
 func (s *Server) prepare(ctx context.Context) {
 	if _, err := s.decoder.Find(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error().Err(err).Msg("no decoder: recordings other than plain WAV will fail")
@@ -199,7 +199,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, workErr)
 }
 
-// listen returns the given listener or creates one.
+// listen returns Config.Listener, or a new listener on Config.HTTPAddr if Config.Listener is nil.
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.cfg.Listener != nil {
 		return s.cfg.Listener, nil
@@ -212,9 +212,9 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// stop waits for open requests to finish, and closes those that exceed the shutdown timeout.
+// stop waits until open requests have finished, and closes those that exceed the shutdown timeout.
 func (s *Server) stop(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout) // the context of Run has ended
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout) // the context of Run may have ended
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("requests cut off by shutdown")

@@ -169,7 +169,8 @@ func TestWhatCannotBeAnalysedFails(t *testing.T) {
 	}
 }
 
-// The answers of other servers, in the network of the analyzer too, must not show in results.
+// The analyzer fetches URLs that callers choose, even in its own network. The warning about a reference must not show
+// what the other server answered.
 func TestAResultDoesNotShowHowAReferenceWasRefused(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, nil), newSink(t)
@@ -194,7 +195,7 @@ func TestWaitingRecordingsUseNoTemporaryStorage(t *testing.T) {
 	t.Parallel()
 	const places, jobs = 3, 12
 	k, folder := newSink(t), t.TempDir()
-	most := make(chan int, jobs) // files at the time of each fetch, its own included
+	most := make(chan int, jobs) // number of files in folder during each fetch, including the file of that fetch
 	audio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		files, err := os.ReadDir(folder)
 		if err != nil {
@@ -304,7 +305,7 @@ func TestItIsNotReadyWhereTemporaryFilesCannotBeWritten(t *testing.T) {
 	if end := all[len(all)-1]; end["status"] != "completed" {
 		t.Errorf("outcome %v", end)
 	}
-	testkit.Eventually(t, func() error { // the fetched file is removed when the analysis ends
+	testkit.Eventually(t, func() error { // the fetched file must be removed when the analysis has ended
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			return fmt.Errorf("%d files are left, %w", len(left), err)
 		}

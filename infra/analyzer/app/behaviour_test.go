@@ -82,7 +82,7 @@ func TestRejectAnswersWithTheStatus(t *testing.T) {
 func TestLostCallbacksLeaveTheStatus(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, behave(app.Behaviour{LoseCallbacks: true, CallbackFirst: true})), newSink(t)
-	_, _, reply := post(t, s.URL(), sink.form()) // the response comes after the callback was dropped
+	_, _, reply := post(t, s.URL(), sink.form()) // CallbackFirst: the server responds after it has dropped the callback
 	if n := len(sink.got); n != 0 {
 		t.Errorf("%d callbacks", n)
 	}

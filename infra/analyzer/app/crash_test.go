@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// zeros is an endless source of silence.
+// zeros is an endless reader of zero bytes, which are silent samples.
 type zeros struct{}
 
 // Read implements io.Reader.
@@ -25,7 +25,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// serveLong serves a plain WAV file of half an hour, whose analysis takes a while.
+// serveLong starts a server that sends a plain WAV file of half an hour, and returns its URL. The analysis takes long
+// enough for a test to interrupt it.
 func serveLong(t *testing.T) string {
 	t.Helper()
 	const size = 1800 * 16000 * 2
@@ -39,7 +40,7 @@ func serveLong(t *testing.T) string {
 	return s.URL
 }
 
-// workerOf returns the child process of the test that has a file in the folder open.
+// workerOf waits until another process has a file in the folder open, and returns the id of that process: the worker.
 func workerOf(t *testing.T, folder string) (pid int) {
 	t.Helper()
 	testkit.Eventually(t, func() error {

@@ -16,7 +16,8 @@ import (
 	"sori.internal/infra/analyzer/app"
 )
 
-// start runs a server on a free port until the test ends.
+// start runs a server on a free port until the test ends. If change is not nil, start first changes the default
+// settings with it.
 func start(t *testing.T, change func(*app.Config)) *app.Server {
 	t.Helper()
 	cfg := app.Default()
@@ -51,12 +52,12 @@ func behave(b app.Behaviour) func(*app.Config) {
 	return func(c *app.Config) { c.Behaviour = b }
 }
 
-// sink is a server that receives webhooks and serves the audio.
+// sink is a server that receives the callbacks of the analyzer and serves the audio files.
 type sink struct {
 	*httptest.Server
-	got     chan map[string]any // one for each accepted POST, in order
+	got     chan map[string]any // bodies of the callbacks that were accepted, in order
 	mu      sync.Mutex
-	refuse  []int // statuses of the first responses
+	refuse  []int // statuses that refuse the next callbacks, one for each
 	fetches int
 }
 
@@ -106,7 +107,7 @@ func (s *sink) hook(w http.ResponseWriter, r *http.Request) {
 	s.got <- fields
 }
 
-// until collects webhooks until it has the given number of outcomes.
+// until receives callbacks until the given number of outcomes has arrived, and returns all callbacks.
 func (s *sink) until(outcomes int) (all []map[string]any) {
 	for outcomes > 0 {
 		c := <-s.got

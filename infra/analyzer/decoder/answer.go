@@ -13,22 +13,22 @@ import (
 	"sori.internal/shared/processlimit"
 )
 
-// errWave means that ffmpeg's output does not begin like a WAV file, which would be a defect.
+// errWave means that ffmpeg's output does not begin with the header of a WAV file, which only a defect can cause.
 var errWave = errors.New("output is no WAV file")
 
-// answer converts ffmpeg's output to the frames of answers, one answer after the other.
+// answer sends the answers to all requests, one after the other: it converts the output of ffmpeg to protocol frames.
 type answer struct {
 	mu     sync.Mutex // excludes the decoding and the goroutine of watch from each other
 	frames *decoding.Writer
 
-	tooWide bool // the samples have impossible dimensions
+	tooWide bool // the sample rate or the number of channels is outside the limits of the protocol
 	log     *ffmpegLog
-	head    []byte // header of the WAV file, until the samples begin
-	begun   bool   // the samples have begun
-	pending []byte // samples that do not fill a frame yet
+	head    []byte // output of ffmpeg until the header of the WAV file is complete
+	begun   bool   // the header was sent: further output is samples
+	pending []byte // samples that do not fill a protocol frame yet
 }
 
-// begin prepares for the output of ffmpeg, and returns the writer for ffmpeg's log.
+// begin resets the state for another run of ffmpeg, and returns the writer for ffmpeg's log.
 func (a *answer) begin() *ffmpegLog {
 	a.log, a.begun, a.tooWide, a.head, a.pending = &ffmpegLog{}, false, false, nil, a.pending[:0]
 	return a.log
@@ -46,7 +46,7 @@ func (a *answer) sendJSON(kind byte, v any) error {
 	return a.frames.JSON(kind, v)
 }
 
-// Write implements io.Writer. It receives ffmpeg's standard output.
+// Write implements io.Writer. It receives ffmpeg's standard output: a WAV file.
 func (a *answer) Write(p []byte) (int, error) {
 	n := len(p)
 	if !a.begun {
@@ -89,7 +89,7 @@ func (a *answer) flush() error {
 	return a.send(decoding.TypeSamples, a.pending)
 }
 
-// finish ends an answer. cause is not nil if ffmpeg's instance crashed.
+// finish sends the last frame of an answer. exit is ffmpeg's exit code. cause is nil unless ffmpeg's instance crashed.
 func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 	if err := a.flush(); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 		}
 	case a.begun:
 		if exit != 0 {
-			end.Damaged++ // ffmpeg gave up before the end of the recording
+			end.Damaged++ // ffmpeg failed before the end of the recording
 		}
 	case log.container == "" && req.Format == "":
 		end.Code = decoding.CodeUnsupportedAudio
@@ -121,22 +121,24 @@ func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 	return a.sendJSON(decoding.TypeEnd, end)
 }
 
-// firstLine leaves out the WebAssembly stack, which is useless without symbols.
+// firstLine returns the first line of an error's text. The other lines are a WebAssembly stack, which is useless
+// without symbols.
 func firstLine(err error) string {
 	line, _, _ := bytes.Cut([]byte(err.Error()), []byte("\n"))
 	return string(line)
 }
 
-// watch ends the process when the current file has used more processor time than the limit: ffmpeg cannot be
-// interrupted in another way. The returned function ends the watch.
+// watch ends the process when the current file has used more processor time than limit, since nothing else can
+// interrupt ffmpeg. The returned function ends the watch.
 func (a *answer) watch(ctx context.Context, limit time.Duration) (stop func()) {
 	return processlimit.Watch(ctx, limit, func() {
-		_ = a.sendJSON(decoding.TypeEnd, decoding.End{Code: decoding.CodeLimit}) // the process ends in any case
+		_ = a.sendJSON(decoding.TypeEnd, decoding.End{Code: decoding.CodeLimit}) // an error is irrelevant: the process ends now
 		os.Exit(1)                                                               //nolint:revive // see above
 	})
 }
 
-// parseWave reads the header of ffmpeg's output, and returns the offset of the samples, or -1 if more bytes are needed.
+// parseWave reads the header of the WAV file that ffmpeg writes. It returns the offset of the samples, or -1 if b is
+// too short and more bytes are needed.
 func parseWave(b []byte) (decoding.Header, int, error) {
 	var h decoding.Header
 	le := binary.LittleEndian

@@ -17,17 +17,17 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// pageSize is the size of a WebAssembly page.
+// pageSize is the size of a WebAssembly page, in bytes.
 const pageSize = 64 << 10
 
-// engine is ffmpeg, compiled and ready to be instantiated.
+// engine is the program ffmpeg, compiled and ready to be instantiated.
 type engine struct {
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
 }
 
-// newEngine compiles ffmpeg, or loads the code that an earlier process compiled into the folder dir. If the folder
-// cannot be used, newEngine fails only if fill is set: then filling the folder is its purpose.
+// newEngine compiles ffmpeg, or loads the code that an earlier process compiled into the folder dir. If dir cannot be
+// used, newEngine fails if fill is set, and otherwise compiles ffmpeg without dir.
 func newEngine(ctx context.Context, dir string, memory int64, fill bool) (*engine, error) {
 	config := wazero.NewRuntimeConfigCompiler().WithMemoryLimitPages(uint32(min(max(memory/pageSize, 1), 65536)))
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
@@ -35,7 +35,7 @@ func newEngine(ctx context.Context, dir string, memory int64, fill bool) (*engin
 		e, failure := compile(ctx, config.WithCompilationCache(cache))
 		if failure == nil {
 			embed.Free()
-			debug.FreeOSMemory() // most of the memory that compiling needed is garbage now
+			debug.FreeOSMemory() // compiling leaves much garbage
 			return e, nil
 		}
 		err = failure
@@ -64,7 +64,7 @@ func compile(ctx context.Context, config wazero.RuntimeConfig) (*engine, error) 
 	return &engine{runtime: rt, module: module}, nil
 }
 
-// ffmpeg runs the program on one file, in a new instance. The error is not nil if the instance crashed.
+// ffmpeg runs the program ffmpeg on the file at path, in a new instance. The error is not nil if the instance crashed.
 func (e *engine) ffmpeg(ctx context.Context, path string, args []string, stdout, stderr io.Writer) (exit uint32, err error) {
 	exit, err = wasm.Run(ctx, e.runtime, e.module, wasm.Args{
 		Name: "ffmpeg", Args: args, Stdin: nothing{}, Stdout: stdout, Stderr: stderr,
@@ -78,13 +78,13 @@ func (e *engine) ffmpeg(ctx context.Context, path string, args []string, stdout,
 	return exit, nil
 }
 
-// nothing is an empty standard input.
+// nothing is an io.Reader without content: ffmpeg's standard input.
 type nothing struct{}
 
 // Read implements io.Reader.
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// inside is the path of the recording inside the sandbox.
+// inside is the path under which ffmpeg sees the recording in the sandbox.
 const inside = "/in/recording"
 
 // oneFile is a read-only file system with a single file.
@@ -101,7 +101,7 @@ func (o oneFile) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// root is the folder of the file. It cannot be listed, since ffmpeg does not need that.
+// root is the root folder of oneFile. It cannot be listed, since ffmpeg lists no folders.
 type root struct{}
 
 // Stat implements fs.File.
@@ -115,13 +115,13 @@ func (root) Read([]byte) (int, error) {
 // Close implements fs.File.
 func (root) Close() error { return nil }
 
-// Name implements fs.FileInfo, like the following methods.
+// Name returns the name of the folder. The methods from Name to Sys implement fs.FileInfo.
 func (root) Name() string { return "." }
 
 // Size returns 0.
 func (root) Size() int64 { return 0 }
 
-// Mode returns the mode of a folder.
+// Mode returns the mode of a folder that everybody may read.
 func (root) Mode() fs.FileMode { return fs.ModeDir | 0o555 }
 
 // ModTime returns the zero time.

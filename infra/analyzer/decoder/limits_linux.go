@@ -8,11 +8,12 @@ import (
 	"sori.internal/shared/processlimit"
 )
 
-// overhead is the memory that decoding needs beside the instance's memory: buffers, threads, and uncollected garbage.
+// overhead is the memory that the process needs in addition to the memory of ffmpeg's instance, in bytes: buffers,
+// threads, and uncollected garbage.
 const overhead = 512 << 20
 
-// limitProcess limits the process to what decoding needs: it may not use more memory, write files, or dump core. An
-// instance whose memory grows is copied, so that for a moment it exists twice.
+// limitProcess limits the memory of the process, and forbids the process to write files and to dump core. memory is the
+// limit of an instance in bytes. The process may use overhead and twice as much, since a growing instance is copied.
 func limitProcess(memory int64) error {
 	size, err := processlimit.AddressSpace()
 	if err != nil {

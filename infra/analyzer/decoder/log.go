@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// Limits of the part of ffmpeg's log that is kept.
+// Limits of the part of ffmpeg's log that is kept: bytes of a line, and number of warnings and errors.
 const (
 	maxLine       = 300
 	maxComplaints = 12
 )
 
-// ffmpegLog parses ffmpeg's standard error: the description of the recording, and the errors in it.
+// ffmpegLog parses ffmpeg's standard error, which describes the recording and reports errors in it.
 type ffmpegLog struct {
 	line       []byte  // incomplete line
-	container  string  // the demuxer; empty until the file is opened
-	seconds    float64 // length that the file announces
-	codec, tag string  // codec and tag of the first audio stream; empty if there is none
+	container  string  // ffmpeg's name of the demuxer; empty until ffmpeg has opened the file
+	seconds    float64 // duration that the file declares, or 0
+	codec, tag string  // codec (ffmpeg's name) and codec tag of the first audio stream; empty if there is none
 	complaints []string
-	damaged    int  // packets that could not be decoded
-	truncated  bool // the file ends too early
+	damaged    int  // number of packets that could not be decoded
+	truncated  bool // the file ends before the end that its headers declare
 	memory     bool // an allocation failed
-	noDecoder  bool // there is no decoder for the stream's codec
+	noDecoder  bool // ffmpeg has no decoder for the stream's codec
 }
 
-// Write implements io.Writer. It truncates long lines.
+// Write implements io.Writer. It passes each line to read, cut to maxLine bytes.
 func (l *ffmpegLog) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -40,7 +40,8 @@ func (l *ffmpegLog) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// read parses one line: "[info] text" of ffmpeg itself, or "[opus @ 0x2a50] [error] text" of one of its parts.
+// read parses a line of the log: "[info] text" of ffmpeg itself, or "[opus @ 0x2a50] [error] text" of a component of
+// ffmpeg.
 func (l *ffmpegLog) read(line string) {
 	if strings.Contains(strings.SplitN(line, "]", 2)[0], " @ ") {
 		_, line, _ = strings.Cut(line, "] ")
@@ -54,8 +55,8 @@ func (l *ffmpegLog) read(line string) {
 	}
 }
 
-// describe parses ffmpeg's description of the recording. ffmpeg indents the tags of a file deeper than the description
-// of the file itself.
+// describe parses ffmpeg's description of the recording. Tags in the file cannot imitate the description, since ffmpeg
+// indents tags deeper.
 func (l *ffmpegLog) describe(text string) {
 	if rest, ok := strings.CutPrefix(text, "Input #0, "); ok && l.container == "" {
 		l.container, _, _ = strings.Cut(rest, ", from '")
@@ -81,7 +82,7 @@ func (l *ffmpegLog) describe(text string) {
 	}
 }
 
-// duration parses "00:00:03.94, start: ...". It returns 0 for "N/A".
+// duration parses a duration such as "00:00:03.94, start: ..." and returns seconds. It returns 0 for "N/A".
 func duration(text string) float64 {
 	var hours, minutes int
 	var seconds float64
@@ -91,7 +92,7 @@ func duration(text string) float64 {
 	return float64(hours*3600+minutes*60) + seconds
 }
 
-// complain records a warning or an error.
+// complain records the text of a warning or an error of ffmpeg.
 func (l *ffmpegLog) complain(text string) {
 	if len(l.complaints) < maxComplaints {
 		l.complaints = append(l.complaints, strings.ReplaceAll(text, inside, "recording"))

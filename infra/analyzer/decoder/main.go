@@ -24,8 +24,8 @@ import (
 	"path/filepath"
 )
 
-// defaultMemory is the default for the memory that the instance of a file may allocate, in bytes. 2 h of AAC need 40
-// MB, a large cover picture more.
+// defaultMemory is the default limit for the memory of an instance of ffmpeg, in bytes. Decoding 2 h of AAC needs 40
+// MB, a file with a large cover picture more.
 const defaultMemory = 256 << 20
 
 func main() {
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// run reads the flags and serves until the requests end.
+// run reads the flags, and then answers requests until there are no more.
 func run(ctx context.Context, args []string, requests io.Reader, answers io.Writer) error {
 	flags := flag.NewFlagSet("decoder", flag.ContinueOnError)
 	cache := flags.String("cache", "", "the `folder` that keeps the compiled ffmpeg (default: sori/decoder in the user's cache folder)")

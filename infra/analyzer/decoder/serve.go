@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// serve answers requests until they end. A goroutine reads the requests, so that the process ends together with the
-// sender of the requests, even while ffmpeg runs.
+// serve answers the requests, one after the other. A separate goroutine reads the requests, and exits the process when
+// they end, even while ffmpeg runs.
 func serve(ctx context.Context, e *engine, requests io.Reader, answers io.Writer) error {
 	w := &answer{frames: decoding.NewWriter(answers)}
 	if err := w.send(decoding.TypeReady, nil); err != nil {
@@ -40,7 +40,8 @@ func serve(ctx context.Context, e *engine, requests io.Reader, answers io.Writer
 	return nil
 }
 
-// decode answers one request. If ffmpeg does not recognise the file, the format in the request is tried.
+// decode answers one request. If ffmpeg does not recognise the format of the file, ffmpeg runs again with the format in
+// the request.
 func (a *answer) decode(ctx context.Context, e *engine, req decoding.Request) error {
 	stop := a.watch(ctx, time.Duration(req.CPUSeconds*float64(time.Second)))
 	log := a.begin()
@@ -53,14 +54,14 @@ func (a *answer) decode(ctx context.Context, e *engine, req decoding.Request) er
 	return a.finish(req, exit, err)
 }
 
-// arguments returns ffmpeg's arguments: the first audio stream is written as 32-bit floats in a WAV file, whose header
-// describes the samples. The whitelists keep ffmpeg from opening other kinds of files, and from decoding pictures in a
-// recording.
+// arguments returns the arguments of ffmpeg, which writes the first audio stream as a WAV file of 32-bit floats. The
+// header of that file describes the samples. The whitelists keep ffmpeg from opening files that are not recordings, and
+// from decoding pictures in a recording.
 func arguments(req decoding.Request, format string) []string {
 	args := []string{
 		"-hide_banner", "-nostats", "-nostdin", "-loglevel", "repeat+level+info",
 		"-format_whitelist", demuxers, "-codec_whitelist", decoders, "-protocol_whitelist", "file,pipe",
-		"-guess_layout_max", "2", // the positions of more channels are unknown unless the file states them
+		"-guess_layout_max", "2", // ffmpeg may guess the speaker positions of two channels, but not of more
 		"-vn", "-sn", "-dn", "-max_error_rate", "1",
 	}
 	if format != "" {
@@ -70,11 +71,11 @@ func arguments(req decoding.Request, format string) []string {
 		"-t", strconv.FormatFloat(req.MaxSeconds, 'f', 3, 64), "-c:a", "pcm_f32le", "-f", "wav", "pipe:1")
 }
 
-// demuxers lists the containers that ffmpeg may open.
+// demuxers is the list of the formats that ffmpeg may open.
 const demuxers = "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,dts,eac3,flac,gsm,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2," +
 	"mp3,mpc,mpc8,nut,ogg,tak,tta,voc,w64,wav,wv,avi,flv,mpegts,mpeg,nistsphere,sln"
 
-// decoders lists the codecs that ffmpeg may decode.
+// decoders is the list of the codecs that ffmpeg may decode.
 const decoders = "aac,aac_latm,ac3,alac,amrnb,amrwb,ape,atrac1,atrac3,atrac3plus,cook,dca,eac3,flac,g722,g723_1,g726,g726le,g729," +
 	"gsm,gsm_ms,ilbc,mace3,mace6,mlp,mp1,mp1float,mp2,mp2float,mp3,mp3float,mp3adu,mp3adufloat,mp3on4,mp3on4float,mpc7,mpc8," +
 	"nellymoser,opus,libopus,qcelp,qdm2,qdmc,ralf,shorten,sipr,speex,tak,truehd,truespeech,tta,twinvq,vorbis,wavpack," +
