@@ -21,18 +21,18 @@ import (
 // ErrTooLong means that a recording is longer than Options.MaxSeconds.
 var ErrTooLong = errors.New("audio too long")
 
-// blockFrames is how many frames are decoded and measured at a time.
+// blockFrames is the number of frames that are decoded and measured together.
 const blockFrames = 8192
 
 // Options configure an analysis.
 type Options struct {
 	MaxSeconds     float64                // longest duration of a recording that is accepted
 	MaxPitchPoints int                    // largest number of values in the pitch track of the result; a longer track gets a larger hop
-	Reference      []float64              // voiced pitch contour to compare with, Hz; may be empty
-	Progress       func(fraction float64) // called with 0..1 while the file is read; may be nil
+	Reference      []float64              // pitch of the voiced frames of the reference, in Hz; if empty, nothing is compared
+	Progress       func(fraction float64) // called with the fraction of the recording that was read, 0..1; may be nil
 }
 
-// meters contains the meters of one recording.
+// meters contains the meters that read the samples of one recording.
 type meters struct {
 	loudness *measure.Loudness
 	peak     *measure.Peak
@@ -71,7 +71,7 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 		return nil, err
 	}
 	duration, whole := seconds(frames, info.SampleRate, file)
-	if whole { // the parts that could not be decoded were no audio: a tag at the end, or the header of the next link of a chain
+	if whole { // no audio is missing: what could not be decoded was a tag, or the header of the next stream in a chained Ogg
 		warnings = slices.DeleteFunc(warnings, func(code string) bool { return code == decode.WarningDamaged })
 	}
 	result := m.result(info, duration, opts)
@@ -80,7 +80,7 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 	return result, nil
 }
 
-// feed passes every block to every meter, and returns the number of frames.
+// feed reads the stream, passes every block of samples to every meter, and returns the number of frames.
 func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options) (int64, error) {
 	info := stream.Info()
 	limit := int64(opts.MaxSeconds * float64(info.SampleRate))
@@ -113,7 +113,7 @@ func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options) 
 	}
 }
 
-// mixDown averages the channels into mono.
+// mixDown writes the mean of the channels of each frame to mono, and returns the part of mono that it has written.
 func mixDown(mono, block []float32, channels int) []float32 {
 	frames := len(block) / channels
 	scale := 1 / float32(channels)
@@ -127,7 +127,7 @@ func mixDown(mono, block []float32, channels int) []float32 {
 	return mono[:frames]
 }
 
-// result collects the results of the meters.
+// result collects the values of the meters.
 func (m *meters) result(info decode.Info, duration float64, opts Options) *Result {
 	hz, voicing := m.pitch.Track()
 	voiced := measure.VoicedSegments(hz)
@@ -169,7 +169,7 @@ func (m *meters) result(info decode.Info, duration float64, opts Options) *Resul
 	return r
 }
 
-// compare fills in the similarity with a reference contour.
+// compare sets the similarity of the pitch to a reference contour, or adds a warning.
 func (r *Result) compare(hz []float32, reference []float64) {
 	score, ok := measure.PitchSimilarity(measure.Voiced(hz), reference)
 	r.PitchSimilarity = optional[Decimal2](score, ok)

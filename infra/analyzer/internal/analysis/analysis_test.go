@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// wav returns a 16-bit mono file.
+// wav returns a WAV file with one channel of 16-bit samples.
 func wav(rate int, samples []float64) []byte {
 	b := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00")
 	le := binary.LittleEndian
@@ -145,7 +145,8 @@ func TestProgressReachesTheEnd(t *testing.T) {
 	}
 }
 
-// The fixture is synthetic speech: the beginning of an English sentence.
+// The fixture is synthetic speech, the beginning of an English sentence. Its pitch, first segment and articulation rate
+// must be plausible for speech.
 func TestSpeechLooksLikeSpeech(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("testdata/speech.flac")
@@ -186,7 +187,7 @@ func TestParseReference(t *testing.T) {
 	}
 }
 
-// Ten million entries must not cost hundreds of megabytes.
+// Entries without a pitch must need no memory, since a file of the permitted size may have ten million entries.
 func TestAReferenceCostsTheMemoryOfItsVoicedValuesOnly(t *testing.T) { //nolint:paralleltest // measures the process
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -196,7 +197,7 @@ func TestAReferenceCostsTheMemoryOfItsVoicedValuesOnly(t *testing.T) { //nolint:
 	if err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 24<<20 { // 6 MB are the text itself
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 24<<20 { // the text itself needs 6 MB
 		t.Errorf("the heap grew by %d MB", grown>>20)
 	}
 	if _, err := analysis.ParseReference(strings.NewReader("[" + strings.Repeat(`{"hz":1},`, 1_100_000) + "{}]")); !errors.Is(err, analysis.ErrReference) {

@@ -12,7 +12,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// inspect reads the container: it returns the exact length of the recording, and the irregularities of the file.
+// inspect reads the whole file, and returns what its container states: the length of the recording, if it can be known,
+// and warnings about the file.
 func inspect(ctx context.Context, src decode.Source) (media.Info, error) {
 	file, err := os.Open(src.Path)
 	if err != nil {
@@ -26,8 +27,9 @@ func inspect(ctx context.Context, src decode.Source) (media.Info, error) {
 	return meter.Info(), nil
 }
 
-// precheck returns the error with which decoding would end, if the container shows it already: a file of half a megabyte
-// can have hours of samples, whose decoding would cost minutes of processor time before it is refused.
+// precheck returns the error with which decoding would fail, if the container already shows that the recording exceeds
+// a limit. A file of half a megabyte can contain hours of samples, and decoding them only to refuse the file would cost
+// minutes of processor time.
 func precheck(file media.Info, size int64, maxSeconds float64) error {
 	if exactHeader(file.MediaType) {
 		if err := decode.CheckDimensions(file.SampleRate, file.Channels); err != nil {
@@ -54,7 +56,7 @@ func exactHeader(mediaType string) bool {
 	return mediaType == "audio/wav" || mediaType == "audio/flac" || mediaType == "audio/aiff"
 }
 
-// interruptible is a reader that fails once its context has ended.
+// interruptible is an io.Reader that returns an error once ctx has ended.
 type interruptible struct {
 	ctx context.Context //nolint:containedctx // io.Reader has no parameter for it; the reader is used for one call of io.Copy
 	r   io.Reader
@@ -68,7 +70,8 @@ func (i interruptible) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
-// demuxer returns ffmpeg's name for a media type of package media, for files that ffmpeg does not recognise itself.
+// demuxer returns ffmpeg's name of the format with the given media type, or "". ffmpeg needs the name only for files
+// whose format it does not recognise itself.
 func demuxer(mediaType string) string {
 	return map[string]string{
 		"audio/wav": "wav", "audio/aiff": "aiff", "audio/flac": "flac", "audio/mpeg": "mp3", "audio/aac": "aac", "audio/x-caf": "caf",
@@ -76,13 +79,14 @@ func demuxer(mediaType string) string {
 	}[mediaType]
 }
 
-// tolerance is how much the length that the container states may differ from the length of the decoded samples, in
-// seconds, and still be used. It is about one packet: decoders may add or drop one at the start and at the end.
+// tolerance is the largest difference, in seconds, between the length that the container states and the length of the
+// decoded samples at which the stated length is used. It is about the length of a packet: decoders may add or drop a
+// packet at the start and at the end.
 const tolerance = 0.1
 
-// seconds returns the length of a recording: the length that the container states, if that is close to the length of
-// the decoded samples, and otherwise the length of the decoded samples. The stated length is exact, and equal to the
-// length that is displayed elsewhere. whole is true if the decoded samples are not shorter than the stated length.
+// seconds returns the length of a recording: the length that the container states, if that differs from the length of
+// the decoded samples by at most tolerance, and otherwise the length of the decoded samples. The services show the
+// stated length, too. whole is true if the decoded samples are not shorter than the stated length.
 func seconds(frames int64, rate int, file media.Info) (length float64, whole bool) {
 	decoded := float64(frames) / float64(rate)
 	told := file.Duration.Seconds()

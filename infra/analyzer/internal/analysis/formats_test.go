@@ -71,7 +71,7 @@ func TestDamagedAndOddFilesYieldWhatIsInThem(t *testing.T) {
 	d := decodetest.New(t, decode.Settings{})
 	for name, c := range map[string]struct {
 		data    []byte
-		seconds float64 // expected length at least
+		seconds float64 // smallest length that the result may have
 	}{
 		"a WAV cut short":                     {cut("pcm16.wav", 1001), 0.28},
 		"a WAV cut in a sample":               {cut("pcm16.wav", 1), 0.31},

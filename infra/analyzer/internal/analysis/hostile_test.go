@@ -21,13 +21,14 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// Limits for one recording: the memory of the decoder's process, and the heap of the analyzer.
+// Limits for one recording, in bytes: the memory of the decoder's process, and the growth of the test's own heap.
 const (
 	maxResident = 700 << 20
 	maxHeap     = 200 << 20
 )
 
-// analyse analyses a recording of at most longest seconds, and returns the code of its failure, or "" after a success.
+// analyse analyses a recording that may last up to longest seconds. It returns the result, and the code of the failure,
+// which is "" after a success. The test fails if the heap grows by more than maxHeap.
 func analyse(t *testing.T, d *decode.Decoder, src decode.Source) (result *analysis.Result, code string) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -48,7 +49,8 @@ func analyse(t *testing.T, d *decode.Decoder, src decode.Source) (result *analys
 	return result, code
 }
 
-// processor returns the processor time of the test's own process or of its child processes that have ended.
+// processor returns the processor time of this process (RUSAGE_SELF) or of its child processes that have ended
+// (RUSAGE_CHILDREN). The test fails if a child process used more than maxResident.
 func processor(t *testing.T, who int) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
@@ -61,11 +63,11 @@ func processor(t *testing.T, who int) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// measureCost returns a function that closes the decoder, and compares with a limit the processor time that this
-// process and the decoder's processes have used since the call of measureCost.
+// measureCost returns a function that closes the decoder. The function fails the test if this process and the decoder's
+// processes have used more processor time than limit since the call of measureCost.
 func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
 	t.Helper()
-	if err := d.Prepare(t.Context()); err != nil { // building the decoder needs processor time, too
+	if err := d.Prepare(t.Context()); err != nil { // the time to build the decoder must not count
 		t.Fatal(err)
 	}
 	self, children := processor(t, syscall.RUSAGE_SELF), processor(t, syscall.RUSAGE_CHILDREN)
@@ -80,9 +82,10 @@ func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
 	}
 }
 
-// The frames of one second are repeated: this is what a voice recorder makes of a long meeting.
+// A long AAC recording, like a meeting on a voice recorder, must be analysed within the limits of memory and processor
+// time. Its frames are those of a short recording, repeated.
 func TestLongAACIsAnalysed(t *testing.T) { //nolint:paralleltest // measures the process
-	second := read(t, "stereo.aac") // 23 frames of 1024 samples at 44.1 kHz
+	second := read(t, "stereo.aac") // 23 frames of 1024 samples at 44.1 kHz, which is half a second
 	path := filepath.Join(t.TempDir(), "long.aac")
 	file, err := os.Create(path)
 	if err != nil {
@@ -116,7 +119,7 @@ func TestAHeaderThatAnnouncesBillionsOfSamplesCostsNothing(t *testing.T) {
 		t.Errorf("WAV: %q", code)
 	}
 	flac := bytes.Clone(read(t, "mono.flac"))
-	for i := range 4 { // the low 36 bits of bytes 21 to 25 are the number of samples
+	for i := range 4 { // bytes 22 to 25 are the low 32 bits of the number of samples
 		flac[22+i] = 0xff
 	}
 	if got, code := analyse(t, d, decodetest.File(t, flac)); code != "" || got.Duration != 0.3125 {
@@ -140,7 +143,7 @@ func TestSamplesThatAreMadeOfNothingAreBounded(t *testing.T) { //nolint:parallel
 	check(20*time.Second + longest*15*time.Millisecond)
 }
 
-// wideWAV returns the beginning of a WAV file of 32 channels at 768 kHz.
+// wideWAV returns a WAV file with 32 channels at 768 kHz.
 func wideWAV() []byte {
 	le := binary.LittleEndian
 	b := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x28\x00\x00\x00\xfe\xff\x20\x00")
@@ -151,7 +154,8 @@ func wideWAV() []byte {
 	return append(le.AppendUint32(b, 1<<20), make([]byte, 1<<20)...)
 }
 
-// The decoder cannot be started here: what the container states must be enough for the refusal.
+// The decoder program does not exist. Recordings must be refused because of what their containers state, before the
+// decoder is started.
 func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
 	t.Parallel()
 	d := decodetest.New(t, decode.Settings{MaxSeconds: longest, Program: filepath.Join(t.TempDir(), "absent")})
@@ -170,7 +174,8 @@ func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
 	}
 }
 
-// corpus returns hostile files: every known format with every kind of damage, from a fixed seed.
+// corpus returns hostile files by name: an Ogg file that declares 2^32-1 comments, and for each test file of package
+// media a copy with a damaged beginning and a copy with bit errors everywhere. The damage is the same in every run.
 func corpus(t *testing.T) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{"2^32-1 comments": hostile.Ogg()}
@@ -195,7 +200,7 @@ func corpus(t *testing.T) map[string][]byte {
 	return files
 }
 
-// knownCodes returns the codes with which recordings may fail.
+// knownCodes returns the codes with which the analysis of a hostile file may end; "" is a success.
 func knownCodes() []string {
 	return []string{
 		"", decoding.CodeUnsupportedAudio, decoding.CodeUnsupportedCodec, decoding.CodeNoAudio, decoding.CodeLimit, decoding.CodeCrashed,
@@ -220,8 +225,8 @@ func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
 	}
 }
 
-// sealed returns a file whose checksums are right, so that a decoder reads what they protect: pages of Ogg, or the
-// frames of FLAC. Every part of the data becomes a page or a frame. A part begins with its length.
+// sealed wraps data in a file with correct checksums, so that a decoder parses the data: in pages of Ogg, or in frames
+// of FLAC. Each part of data becomes one page or frame; the first byte of a part determines its length.
 func sealed(ogg bool, data []byte) []byte {
 	var file []byte
 	if !ogg {
@@ -247,7 +252,7 @@ func sealed(ogg bool, data []byte) []byte {
 	return file
 }
 
-// parts returns data that sealed turns into these pages or frames.
+// parts is the reverse of sealed: it returns data that sealed divides into the given pages or frames.
 func parts(all ...[]byte) (data []byte) {
 	for _, part := range all {
 		data = append(data, byte((len(part)+2)/4))
@@ -265,7 +270,7 @@ func FuzzWhatChecksumsProtect(f *testing.F) {
 	f.Add(false, parts([]byte{0x70, 0x08, 0, 0xff, 0xfe, 0, 0x10, 0}, []byte{0xc9, 0x08, 1, 0, 2, 0, 0, 0}))
 	f.Add(false, parts([]byte{0xc9, 0x18, 0, 0, 0x4c, 0, 1, 2, 3, 4, 5, 6, 7}))
 	d := decodetest.New(f, decode.Settings{MaxSeconds: 60})
-	// The first recording builds the decoder. On a busy machine that takes longer than an input of a fuzz test may.
+	// This call builds the decoder, which on a busy machine takes longer than a fuzz test may take for one input.
 	_, _ = analysis.Run(f.Context(), d, decodetest.File(f, sealed(true, hostile.Ogg()[28:])), analysis.Options{MaxSeconds: longest, MaxPitchPoints: 1})
 	f.Fuzz(func(t *testing.T, ogg bool, data []byte) {
 		file := sealed(ogg, data)

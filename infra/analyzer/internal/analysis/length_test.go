@@ -2,9 +2,9 @@
 
 package analysis_test
 
-// Lengths in seconds that are large enough to show costs that grow with the length. With the build tag "tools" they are
-// the lengths of the default settings.
+// Durations in seconds: just large enough to show costs that grow with the duration. With the build tag "tools" they
+// are as large as the default settings allow (length_tools_test.go).
 const (
-	long    = 60  // length of a long recording
-	longest = 400 // length of the longest recording that is accepted
+	long    = 60  // duration of a long recording
+	longest = 400 // longest duration of a recording that is accepted
 )

@@ -4,6 +4,6 @@ package analysis_test
 
 // Lengths, in seconds.
 const (
-	long    = 7200  // length of a long recording
-	longest = 10800 // length of the longest recording that is accepted: MAX_AUDIO_SECONDS
+	long    = 7200  // duration of a long recording
+	longest = 10800 // longest duration of a recording that is accepted: the default of MAX_AUDIO_SECONDS
 )

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// ErrReference means that a pitch reference cannot be parsed.
+// ErrReference means that a pitch reference has no known form, no voiced values, or too many of them.
 var ErrReference = errors.New("unknown pitch reference")
 
-// maxVoiced is the number of voiced values of the longest reference: three hours in steps of 10 ms.
+// maxVoiced is the largest number of voiced values that a reference may have: three hours in steps of 10 ms.
 const maxVoiced = 3 * 3600 * 100
 
-// point is one entry of a reference that is a list.
+// point is one entry of a reference that is a list of points. At most one of the fields is expected.
 type point struct {
 	Hz        *float64 `json:"hz"`
 	Frequency *float64 `json:"frequency"`
@@ -24,7 +24,7 @@ type point struct {
 	F0        *float64 `json:"f0"`
 }
 
-// value returns the pitch of an entry, or nil if it has none.
+// value returns the pitch of an entry, or nil if the entry has none.
 func (p point) value() *float64 {
 	for _, v := range []*float64{p.Hz, p.Frequency, p.Pitch, p.F0} {
 		if v != nil {
@@ -55,7 +55,7 @@ func ParseReference(r io.Reader) ([]float64, error) {
 	return p.voiced, nil
 }
 
-// skipSpace skips what JSON allows between values.
+// skipSpace skips the white space that JSON allows between values.
 func skipSpace(in *bufio.Reader) {
 	for {
 		c, err := in.ReadByte()
@@ -69,7 +69,7 @@ func skipSpace(in *bufio.Reader) {
 	}
 }
 
-// referenceParser parses a reference value by value.
+// referenceParser parses a reference one value at a time, so that only the voiced values need memory.
 type referenceParser struct {
 	json   *json.Decoder
 	voiced []float64
@@ -101,7 +101,7 @@ func (p *referenceParser) parse() error {
 	return nil
 }
 
-// points parses the rest of a list of points.
+// points parses a list of points after its opening bracket.
 func (p *referenceParser) points() error {
 	for p.json.More() {
 		var entry point
@@ -116,7 +116,7 @@ func (p *referenceParser) points() error {
 	return err
 }
 
-// track parses the rest of a pitch object. Its other members are skipped.
+// track parses a pitch object after its opening brace. It skips all members except "hz".
 func (p *referenceParser) track() error {
 	for p.json.More() {
 		name, err := p.json.Token()
@@ -137,7 +137,7 @@ func (p *referenceParser) track() error {
 	return err
 }
 
-// values parses the list of a pitch object's values.
+// values parses the member "hz" of a pitch object: null, or a list of numbers and nulls.
 func (p *referenceParser) values() error {
 	p.voiced = nil // if two members have the same name, the last one is used
 	begin, err := p.json.Token()
@@ -160,7 +160,7 @@ func (p *referenceParser) values() error {
 	return err
 }
 
-// add keeps a value if it is voiced.
+// add appends a value to the voiced values. It ignores unvoiced values: nil, zero, negative and infinite.
 func (p *referenceParser) add(v *float64) error {
 	if v == nil || !(*v > 0) || math.IsInf(*v, 0) {
 		return nil

@@ -19,18 +19,18 @@ import (
 
 // Limits of a request.
 const (
-	maxBody  = 64 << 10 // bytes of a request's body
-	maxField = 8 << 10  // bytes of one field; presigned URLs are long
+	maxBody  = 64 << 10 // largest size of a request's body, in bytes
+	maxField = 8 << 10  // largest size of a field, in bytes; presigned URLs are long
 )
 
 // API serves the routes.
 type API struct {
 	Jobs       *job.Manager
 	Behaviour  *job.BehaviourState
-	Adjustable bool          // the behaviour may be changed over HTTP
-	RetryAfter time.Duration // Retry-After of responses when the queue is full
+	Adjustable bool          // whether the behaviour can be read and changed over HTTP
+	RetryAfter time.Duration // value of the header Retry-After when the queue is full
 	Ready      *atomic.Bool
-	Storage    func() error // checks whether temporary files can be written
+	Storage    func() error // returns an error if temporary files cannot be written
 	Log        zerolog.Logger
 }
 
@@ -92,7 +92,7 @@ func unknown(w http.ResponseWriter, r *http.Request) {
 	problem(w, r, http.StatusNotFound, "job-not-found", "no job with this id is known; finished ones are forgotten after a while")
 }
 
-// cancel ends an analysis and forgets it with its result.
+// cancel ends the analysis of a job, and deletes the job and its result.
 func (a *API) cancel(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if !a.Jobs.Cancel(id) {
@@ -130,7 +130,7 @@ type detail struct {
 	Detail  string `json:"detail"`
 }
 
-// document is an RFC 9457 problem.
+// document is an RFC 9457 problem document.
 type document struct {
 	Type     string   `json:"type"`
 	Title    string   `json:"title"`
@@ -161,10 +161,10 @@ func write(w http.ResponseWriter, status int, v any) {
 func encode(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails if the caller has left
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has closed the connection
 }
 
-// retryAfter sets the header in whole seconds, rounded up.
+// retryAfter sets the header Retry-After to d in whole seconds, rounded up, or leaves it out if d is not positive.
 func retryAfter(w http.ResponseWriter, d time.Duration) {
 	if d > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))

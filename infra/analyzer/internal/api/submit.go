@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// The fields of a request, in the order of the error messages.
+// Names of the fields of a request. Errors are reported in this order.
 const (
 	fieldAudio    = "s3_audio_url"
 	fieldVideo    = "video_id"
@@ -28,18 +28,18 @@ const (
 // errMedia means that a body has an unsupported media type.
 var errMedia = errors.New("the body must be a form or JSON")
 
-// accepted is the body of a 202.
+// accepted is the body of the response 202 (Accepted).
 type accepted struct {
 	ID     string `json:"job_id"`
 	Status string `json:"status"`
 }
 
-// submit accepts a job, or misbehaves as the behaviour requires.
+// submit handles a request for an analysis: it accepts the job, or responds as the current Behaviour requires.
 func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	behaviour := a.Behaviour.Get()
 	if d := time.Duration(behaviour.AcceptDelay); d > 0 && wait.For(r.Context(), d) != nil {
-		return // the caller left without a response, so the job must not be accepted
+		return // the client has closed the connection and gets no response, so the job must not be accepted
 	}
 	if status, after, ok := a.Behaviour.Reject(); ok {
 		retryAfter(w, after)
@@ -74,7 +74,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 		Bool("replayed", receipt.Replayed).Dur("took", time.Since(began)).Msg("job accepted")
 }
 
-// request returns the job that a caller requests.
+// request returns the job that an HTTP request with the given fields asks for.
 func request(r *http.Request, fields map[string]string) job.Request {
 	return job.Request{
 		AudioURL: fields[fieldAudio], VideoID: fields[fieldVideo], WebhookURL: fields[fieldWebhook], TextGridURL: fields[fieldTextGrid],
@@ -83,7 +83,7 @@ func request(r *http.Request, fields map[string]string) job.Request {
 	}
 }
 
-// accept responds that a job was accepted, now or by an earlier request with the same key.
+// accept responds that a job was accepted, either now or by an earlier request with the same idempotency key.
 func accept(w http.ResponseWriter, receipt job.Receipt) {
 	if receipt.Replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
@@ -92,7 +92,7 @@ func accept(w http.ResponseWriter, receipt job.Receipt) {
 	write(w, http.StatusAccepted, accepted{ID: receipt.ID, Status: "accepted"})
 }
 
-// refuse responds to a body that could not be read.
+// refuse responds to a request whose body could not be read.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var large *http.MaxBytesError
 	switch {
@@ -152,7 +152,7 @@ func readJSON(r *http.Request) (map[string]string, error) {
 	return fields, nil
 }
 
-// check returns the errors in the fields. Unknown fields are ignored.
+// check returns a description of each invalid field. Unknown fields are ignored.
 func check(fields map[string]string) []detail {
 	var wrong []detail
 	add := func(field, text string) { wrong = append(wrong, detail{Pointer: "/" + field, Detail: text}) }

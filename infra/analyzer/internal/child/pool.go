@@ -8,38 +8,38 @@ import (
 	"time"
 )
 
-// Member is a process of a pool.
+// Member is a process that a pool manages.
 type Member interface {
 	comparable
 	Alive() bool
-	End() // ends the process and waits for its end
+	End() // ends the process and waits until it has ended
 }
 
 // Pool manages processes of one kind. A process is started when it is needed, works on one job after the other, and
 // ends when it has been idle for too long or when the pool is closed. A Pool is safe for concurrent use.
 type Pool[P Member] struct {
 	start func(context.Context) (P, error)
-	ttl   time.Duration // how long a process may be idle
-	slots chan struct{} // one for each process that works
+	ttl   time.Duration // longest time that a process may be idle
+	slots chan struct{} // contains one element for each process that works
 
 	mu     sync.Mutex // guards the fields below
 	idle   []idle[P]
 	closed bool
 }
 
-// idle is a process without work.
+// idle is a process of the pool that has no work.
 type idle[P Member] struct {
 	process P
 	retire  *time.Timer // ends the process when it has been idle for too long
 }
 
-// NewPool returns a pool of at most size working processes. It starts none.
+// NewPool returns a pool in which at most size processes work at the same time. It starts no process.
 func NewPool[P Member](size int, ttl time.Duration, start func(context.Context) (P, error)) *Pool[P] {
 	return &Pool[P]{start: start, ttl: ttl, slots: make(chan struct{}, size)}
 }
 
-// Take returns an idle process or a new one. If as many processes work as the pool allows, Take waits until one is
-// returned or ctx ends. The caller must return the process with Give.
+// Take returns an idle process or a new one. If the allowed number of processes is working, Take waits until a process
+// is returned or ctx ends. The caller must return the process with Give.
 func (p *Pool[P]) Take(ctx context.Context) (P, error) {
 	var none P
 	select {
@@ -65,7 +65,7 @@ func (p *Pool[P]) Take(ctx context.Context) (P, error) {
 	return process, nil
 }
 
-// pop returns the process that was used last, so that the others stay idle and end.
+// pop removes the idle process that was used last and returns it, so that the others stay idle for long and are ended.
 func (p *Pool[P]) pop() (process P, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *Pool[P]) keep(process P) bool {
 	return true
 }
 
-// remove ends a process that has been idle for too long, unless pop has just returned it.
+// remove ends a process that has been idle for too long, unless pop has just taken it.
 func (p *Pool[P]) remove(process P) {
 	p.mu.Lock()
 	at := slices.IndexFunc(p.idle, func(i idle[P]) bool { return i.process == process })

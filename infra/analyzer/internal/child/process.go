@@ -19,15 +19,15 @@ import (
 	"time"
 )
 
-// endPatience is the time in which a process must end by itself after its standard input was closed.
+// endPatience is how long End waits for a process to end by itself before it kills the process.
 const endPatience = 2 * time.Second
 
 // Spec describes a process to start.
 type Spec struct {
 	Path string
 	Args []string
-	Env  []string              // variables in addition to those that the system needs
-	Run  func(*exec.Cmd) error // starts the command; if nil, its method Start does
+	Env  []string              // environment variables in addition to those that every process gets
+	Run  func(*exec.Cmd) error // starts the command; if nil, the command's method Start is called
 }
 
 // Process is a process that reads requests from its standard input and writes responses to its standard output.
@@ -61,15 +61,15 @@ func Start(spec Spec) (*Process, error) {
 	if err := run(p.cmd); err != nil {
 		return nil, errors.Join(err, out.Close(), answers.Close())
 	}
-	_ = answers.Close() // the process has its own copy
+	_ = answers.Close() // the process has its own copy of the descriptor
 	go func() {
-		_ = p.cmd.Wait() // the process's output shows how it ended
+		_ = p.cmd.Wait() // the error is not needed: an incomplete answer on Out shows that the process has failed
 		close(p.exited)
 	}()
 	return p, nil
 }
 
-// environment returns an environment that is as small as the system allows.
+// environment returns the few environment variables that every process gets, which contain no settings and no secrets.
 func environment() []string {
 	env := []string{"GOTRACEBACK=none"}
 	for _, name := range []string{"SYSTEMROOT", "TMPDIR", "GOCOVERDIR"} {
@@ -96,8 +96,8 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// End closes the standard input of the process, so that it ends, and waits for its end. If that takes too long, it
-// kills the process.
+// End closes the standard input of the process, which makes the process end, and waits until it has ended. After
+// endPatience End kills the process.
 func (p *Process) End() {
 	_ = p.In.Close()
 	defer time.AfterFunc(endPatience, p.Kill).Stop()
@@ -108,10 +108,10 @@ func (p *Process) End() {
 // Stderr returns the last 2 KiB that the process wrote to its standard error, for error messages.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// PID returns the id of the process.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// tail is an io.Writer that keeps the end of a process's stderr.
+// tail is an io.Writer that keeps only the last bytes of what a process writes to its standard error.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
@@ -130,7 +130,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the text that was kept.
+// String returns the kept text.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

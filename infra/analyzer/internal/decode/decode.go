@@ -6,8 +6,8 @@
 //  1. The memory does not grow with the length of the recording or with the values in its header.
 //  2. The processor time of a recording is limited by its size and by the longest recording that is accepted.
 //  3. A decoder that crashes, hangs or exceeds its limits is killed, and only its recording fails.
-//  4. A decode in another process ends when its context ends. The reading of a plain WAV file does not: the caller must
-//     check the context.
+//  4. Decoding by ffmpeg ends when the context ends. Reading a plain WAV file does not end then: the caller must check
+//     the context.
 //  5. Whatever the file contains, the result is samples or an *Error.
 package decode
 
@@ -24,8 +24,8 @@ import (
 
 // Error is the reason why a recording cannot be decoded. A retry cannot succeed.
 type Error struct {
-	Code   string // a code of package decoding
-	Detail string // a sentence for people
+	Code   string // one of the codes of package decoding
+	Detail string // a sentence for the user
 	Err    error  // cause for the log; may be nil
 }
 
@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Failure returns an Error with the sentence for a code.
+// Failure returns an Error with the given code and cause. Its Detail is the sentence for the code.
 func Failure(code string, cause error) *Error {
 	detail := map[string]string{
 		decoding.CodeUnsupportedAudio: "The file is not a recording in a format that is known here.",
@@ -56,30 +56,30 @@ func Failure(code string, cause error) *Error {
 // Role is the position of a channel, which determines its weight (ITU-R BS.1770-4, table 3).
 type Role uint8
 
-// The roles that the measurement of loudness distinguishes.
+// The roles of channels, with the weights that they have in the measurement of loudness.
 const (
 	RoleFront    Role = iota // left, right, centre, mono: weight 1
 	RoleSurround             // side and rear: weight 1.41
-	RoleLFE                  // low frequency effects: left out
+	RoleLFE                  // low frequency effects: weight 0
 )
 
 // Info describes a stream. It is known before the first sample is read.
 type Info struct {
 	Format     string  // container: wav, rf64, flac, mp3, ogg, webm, mp4, ...
-	Codec      string  // ffmpeg's name, for example pcm_s16le, flac, mp3, vorbis, opus, aac
+	Codec      string  // ffmpeg's name of the codec, for example pcm_s16le, flac, mp3, vorbis, opus, aac
 	SampleRate int     // frames per second
 	Channels   int     // samples per frame
-	Roles      []Role  // one per channel, in the order of the samples
-	Seconds    float64 // the duration that the file declares, only for the display of progress; 0 if it declares none
+	Roles      []Role  // role of each channel, in the order of the samples
+	Seconds    float64 // duration that the file declares, used only to compute the progress; 0 if the file declares none
 }
 
-// Warnings about a recording that could be decoded, and the limits for clipping.
+// Codes of warnings about a recording that could be decoded, and limits for the detection of clipping.
 const (
 	WarningTruncated = "truncated"            // the file ends before the end that its headers state
-	WarningDamaged   = "damaged-frames"       // parts could not be decoded and are missing
+	WarningDamaged   = "damaged-frames"       // parts of the file could not be decoded, and their samples are missing
 	WarningClipped   = "clipped-samples"      // at least three consecutive samples at full scale in one channel
 	WarningNotFinite = "non-finite-samples"   // NaN and infinite samples were replaced by silence
-	fullScale        = float32(32767) / 32768 // largest sample of 16 bits
+	fullScale        = float32(32767) / 32768 // value of the largest sample in 16 bits
 	clippedRun       = 3                      // consecutive samples
 )
 
@@ -87,28 +87,29 @@ const (
 type Source struct {
 	Path   string // path of a regular file
 	Size   int64  // size in bytes
-	Format string // ffmpeg's demuxer for the media type of the file; empty if it is unknown
+	Format string // name of ffmpeg's demuxer for the media type of the file; empty if the media type is not known
 }
 
 // Stream is one recording that is being decoded. It is not safe for concurrent use.
 type Stream struct {
 	info    Info
 	samples sampler
-	finite  bool  // all samples so far were finite numbers
-	runs    []int // consecutive samples at full scale, by channel
+	finite  bool  // whether all samples so far were finite numbers
+	runs    []int // length of the current run of samples at full scale, for each channel
 	clipped bool
-	read    int64 // number of samples that were read
-	budget  int64 // number of samples that may be read
+	read    int64 // number of samples read so far
+	budget  int64 // largest number of samples that may be read
 }
 
-// sampler decodes: read returns whole samples, and io.EOF after the last one.
+// sampler is a source of decoded samples: a plain WAV file, or a decoder process. read fills p with samples, and
+// returns io.EOF after the last one. close ends the decoding and returns how it ended.
 type sampler interface {
 	read(p []float32) (int, error)
 	close() decoding.End
 }
 
-// Open begins to decode a recording. If another process decodes it, the stream ends when ctx ends. The caller must call
-// Close on the stream, even after Read has failed.
+// Open begins to decode a recording. If a decoder process decodes it, the stream fails when ctx ends. The caller must
+// call Close on the stream, even after Read has failed.
 func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	info, samples, err := openPCM(src.Path)
 	if err != nil {
@@ -129,9 +130,9 @@ func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 // Info describes the stream.
 func (s *Stream) Info() Info { return s.info }
 
-// Read fills p with interleaved samples, a multiple of the number of channels, and returns how many it read. After the
-// last sample it returns 0 and io.EOF. It returns an *Error for a recording without samples, or with more samples than
-// MaxSamples allows. p must have room for one sample of each channel.
+// Read fills p with interleaved samples and returns their number, a multiple of the number of channels. After the last
+// sample it returns 0 and io.EOF. It returns an *Error for a recording without samples, or with more samples than
+// MaxSamples allows. p must have room for at least one sample of each channel.
 func (s *Stream) Read(p []float32) (int, error) {
 	p = p[:len(p)/s.info.Channels*s.info.Channels]
 	if len(p) == 0 {
@@ -170,12 +171,12 @@ func (s *Stream) Progress() float64 {
 	return min(float64(s.read)/float64(s.info.Channels*s.info.SampleRate)/s.info.Seconds, 1)
 }
 
-// inspect replaces values that are not finite numbers, and looks for clipping.
+// inspect replaces samples that are not finite numbers by zero, and detects clipping.
 func (s *Stream) inspect(p []float32) {
 	channel := 0
 	for i, v := range p {
 		switch {
-		case v != v || v > math.MaxInt32 || v < -math.MaxInt32: // such a value would make every sum unusable
+		case v != v || v > math.MaxInt32 || v < -math.MaxInt32: // NaN, infinity or an absurd value would make the sums of all meters unusable
 			p[i], s.finite, s.runs[channel] = 0, false, 0
 		case v >= fullScale || v <= -fullScale:
 			if s.runs[channel]++; s.runs[channel] == clippedRun {
@@ -190,7 +191,7 @@ func (s *Stream) inspect(p []float32) {
 	}
 }
 
-// Close ends the decoding and returns the warnings about the samples that were read.
+// Close ends the decoding and returns the codes of warnings about the samples that were read.
 func (s *Stream) Close() (warnings []string) {
 	end := s.samples.close()
 	for code, found := range map[string]bool{
@@ -205,13 +206,12 @@ func (s *Stream) Close() (warnings []string) {
 }
 
 // MaxSamples returns the largest number of samples, summed over all channels, that a recording of size bytes may have:
-// two channels at 48 kHz for maxSeconds, and eight for each byte of the file. Only silence is compressed to more than
-// eight samples per byte. The limit bounds the time for the measurement of a small file that decodes to very many
-// samples.
+// two channels at 48 kHz for maxSeconds, and eight for each byte of the file. (A lossless codec exceeds eight samples
+// per byte only in silence.) The limit bounds the time to measure a small file that decodes to very many samples.
 func MaxSamples(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
-// CheckDimensions returns an *Error if recordings with this sample rate, in Hz, and this number of channels are not
-// decoded.
+// CheckDimensions returns an *Error if the sample rate, in Hz, or the number of channels is outside the limits of the
+// decoder.
 func CheckDimensions(rate, channels int) error {
 	if err := (decoding.Header{SampleRate: rate, Channels: channels}).Check(); err != nil {
 		return Failure(decoding.CodeLimit, err)
@@ -229,7 +229,7 @@ func CheckSamples(samples float64, size int64, maxSeconds float64) error {
 
 // Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part that
 // depends on the size in bytes, and a part that depends on maxSeconds, the longest duration that is accepted. All parts
-// are generous, for a slow machine.
+// are generous enough for a slow machine.
 func Allowance(size int64, maxSeconds float64) time.Duration {
 	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

@@ -26,7 +26,7 @@ type decoded struct {
 
 func (d decoded) seconds() float64 { return float64(len(d.samples)) / float64(d.Channels*d.SampleRate) }
 
-// decodeAll reads all samples in blocks of an odd size, so that the blocks begin at arbitrary positions.
+// decodeAll reads all samples in blocks of a size that does not divide the size of the decoder's protocol frames.
 func decodeAll(t *testing.T, d *decode.Decoder, src decode.Source) (decoded, error) {
 	t.Helper()
 	s, err := d.Open(t.Context(), src)
@@ -47,7 +47,7 @@ func decodeAll(t *testing.T, d *decode.Decoder, src decode.Source) (decoded, err
 	return got, err
 }
 
-// code returns the code of an error of package decode.
+// code returns the code of a *decode.Error, and "" for any other error.
 func code(err error) string {
 	if e, ok := errors.AsType[*decode.Error](err); ok {
 		return e.Code
@@ -55,7 +55,8 @@ func code(err error) string {
 	return ""
 }
 
-// tone returns the amplitude of a sine in one channel. It leaves out the start and the end, where lossy codecs fade.
+// tone returns the amplitude of the sine of frequency hz in one channel. It ignores the start and the end of the
+// samples, where lossy codecs fade.
 func tone(samples []float32, channel, channels, rate int, hz float64) float64 {
 	var re, im float64
 	frames := len(samples) / channels
@@ -79,7 +80,7 @@ func fixture(t testing.TB, name string) []byte {
 	return data
 }
 
-// Every fixture contains a 220 Hz sine at -6 dBFS. The durations are those of ffmpeg.
+// Every fixture contains a 220 Hz sine at -6 dBFS. Its decoded duration must be the one that ffmpeg reports.
 func TestKnownFilesDecodeToTheirTone(t *testing.T) {
 	t.Parallel()
 	d := decodetest.New(t, decode.Settings{})
@@ -124,7 +125,7 @@ func TestKnownFilesDecodeToTheirTone(t *testing.T) {
 		for ch := range c.channels {
 			want := 0.501
 			if c.format == "mp3" && c.name != "vbr_22050.mp3" {
-				want *= 0.95 // headroom that the encoder leaves at constant bit rates
+				want *= 0.95 // encoders lower the level at constant bit rates
 			}
 			if a := tone(got.samples, ch, c.channels, c.rate, 220); math.Abs(a-want) > 0.01 {
 				t.Errorf("%s, channel %d: amplitude %v at 220 Hz, want %v", c.name, ch, a, want)
@@ -140,7 +141,8 @@ func TestPlainWAVIsReadAsFFmpegReadsIt(t *testing.T) {
 	for _, name := range []string{"u8.wav", "s16.wav", "s24.wav", "s32.wav", "f32.wav", "six.wav"} {
 		plain := fixture(t, name)
 		unusual := bytes.Clone(plain)
-		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32) // the size in files of programs that write to a pipe
+		// Programs that write to a pipe leave this size in the header. Only FFmpeg decodes such files.
+		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32)
 		want, err := decodeAll(t, d, decodetest.File(t, unusual))
 		if err != nil {
 			t.Fatal(name, err)
@@ -226,7 +228,7 @@ func TestADecodeEndsWithItsContextAndTheNextGoesOn(t *testing.T) {
 		_, err = s.Read(block)
 	}
 	s.Close()
-	if !errors.Is(err, why) && !errors.Is(err, io.EOF) { // all samples may have been received already
+	if !errors.Is(err, why) && !errors.Is(err, io.EOF) { // io.EOF: all samples had been received before the context ended
 		t.Errorf("ended with %v", err)
 	}
 	if _, err := d.Open(ctx, src); !errors.Is(err, why) {

@@ -11,14 +11,14 @@ import (
 // Settings limit a Decoder.
 type Settings struct {
 	Program    string                // path of the decoder program; if empty, it is built from its source
-	Cache      string                // folder of the built and compiled decoder; if empty, in the user's cache folder
-	Processes  int                   // largest number of processes that work at the same time
-	Memory     int64                 // bytes that the decoding of one recording may allocate
+	Cache      string                // folder of the built and compiled decoder; if empty, sori/decoder in the user's cache folder
+	Processes  int                   // largest number of decoder processes that work at the same time
+	Memory     int64                 // largest memory for the decoding of one recording, in bytes
 	MaxSeconds float64               // longest duration of a recording that is accepted
-	Run        func(*exec.Cmd) error // starts a process; if nil, the command's method Start does
+	Run        func(*exec.Cmd) error // starts a decoder process; if nil, the command's method Start is called
 }
 
-// idleTime is how long a process waits for the next recording. Starting a process takes half a second; an idle one
+// idleTime is how long a process without a recording is kept. Starting a process takes half a second; an idle process
 // needs 200 MB.
 const idleTime = time.Minute
 
@@ -37,13 +37,14 @@ func New(settings Settings) *Decoder {
 	return d
 }
 
-// Prepare builds and compiles the decoder if necessary, so that the first recording does not have to wait for it.
+// Prepare builds and compiles the decoder program if necessary, so that the first recording need not wait for the
+// build.
 func (d *Decoder) Prepare(ctx context.Context) error {
 	_, err := d.program.Find(ctx)
 	return err
 }
 
-// Close ends the idle processes. Processes that are decoding end with their streams.
+// Close ends the idle processes. A process that is decoding ends when its stream is closed.
 func (d *Decoder) Close() { d.pool.Close() }
 
 func (d *Decoder) launch(ctx context.Context) (*worker, error) {

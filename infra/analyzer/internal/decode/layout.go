@@ -23,8 +23,9 @@ func standardRoles(n int) []Role {
 	return roles
 }
 
-// roles returns the roles of the channels by the speaker mask of WAVEFORMATEXTENSIBLE, or the standard ones if there is
-// no mask. Bit 3 is the LFE; bits 4, 5, 8, 9 and 10 are behind or beside the listener.
+// roles returns the roles of the channels according to the speaker mask of WAVEFORMATEXTENSIBLE, or the standard roles
+// if the mask is 0 or there are at most two channels. Bit 3 of the mask is the LFE; bits 4, 5, 8, 9 and 10 are speakers
+// behind or beside the listener.
 func roles(channels int, mask uint32) []Role {
 	roles := standardRoles(channels)
 	if mask == 0 || channels <= 2 {
@@ -48,7 +49,8 @@ func roles(channels int, mask uint32) []Role {
 	return roles
 }
 
-// container returns the name of a container in results, by ffmpeg's name of its demuxer.
+// container returns the name of a container in results. demuxer is ffmpeg's name of it; for a WAV file the first bytes
+// of the file decide, too.
 func container(demuxer, path string) string {
 	switch demuxer {
 	case "mov,mp4,m4a,3gp,3g2,mj2":

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	lockPatience  = 5 * time.Minute // how long another process may take to build and compile
+	lockPatience  = 5 * time.Minute // how long lock waits for another process that builds the decoder
 	lockPollEvery = 10 * time.Millisecond
 )
 
-// lock acquires a lock between processes.
+// lock acquires a lock on the file at path, which excludes other processes.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
@@ -23,5 +23,5 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	if _, err := held.TryLockContext(ctx, lockPollEvery); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { _ = held.Unlock() }, nil // the kernel releases it when the process ends
+	return func() { _ = held.Unlock() }, nil // an error is irrelevant: the kernel releases the lock when the process ends
 }

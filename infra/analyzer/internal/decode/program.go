@@ -16,12 +16,12 @@ import (
 	"sync"
 )
 
-// Found is a decoder program that can be run.
+// Found contains the path of a decoder program that can be run, and the folder of its compiled ffmpeg.
 type Found struct{ Path, Cache string }
 
-// Program finds the decoder program. If the settings name none, the program is built from its source with the go
-// command, into the cache folder. It is built once for each version of the source and of Go, even if several processes
-// need it at the same time.
+// Program finds the decoder program. If the settings do not name a program, the program is built from its source with
+// the go command, into the cache folder. It is built once for each version of the source and of Go, even if several
+// processes need it at the same time.
 type Program struct {
 	path, cache string // the paths in the settings
 
@@ -29,11 +29,11 @@ type Program struct {
 	found *Found
 }
 
-// NewProgram returns a Program for the settings, which may be empty.
+// NewProgram returns a Program. path and cache are settings; either may be empty.
 func NewProgram(path, cache string) *Program { return &Program{path: path, cache: cache} }
 
-// Find returns the decoder program. If the settings name none, it builds the program and compiles the program's ffmpeg,
-// unless that has been done before.
+// Find returns the decoder program. If the settings do not name a program, Find builds the program and compiles its
+// ffmpeg, unless this has been done before.
 func (p *Program) Find(ctx context.Context) (Found, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +60,7 @@ func (p *Program) Find(ctx context.Context) (Found, error) {
 	return f, nil
 }
 
-// build builds the decoder unless it exists already, compiles its ffmpeg, and returns the path of the program.
+// build builds the decoder program and compiles its ffmpeg, unless the program exists already, and returns its path.
 func build(ctx context.Context, cache string) (string, error) {
 	source, err := moduleDir(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func build(ctx context.Context, cache string) (string, error) {
 	}
 	defer unlock()
 	if runnable(program) {
-		return program, nil // another process was faster
+		return program, nil // another process has built the program in the meantime
 	}
 	made, err := os.MkdirTemp(cache, "build-")
 	if err != nil {
@@ -116,8 +116,8 @@ func moduleDir(ctx context.Context) (string, error) {
 	return filepath.Join(strings.TrimSpace(string(out)), "analyzer", "decoder"), nil
 }
 
-// fingerprint identifies a version of the decoder: by its source files and those of the shared packages that it
-// imports, and by the version of Go.
+// fingerprint returns a hash that identifies the version of the decoder: the hash of its source files, of the shared
+// packages that it imports, and of the version of Go.
 func fingerprint(source string) (string, error) {
 	shared := filepath.Join(source, "..", "..", "..", "shared")
 	var files []string
@@ -143,7 +143,7 @@ func fingerprint(source string) (string, error) {
 			return "", fmt.Errorf("read the decoder's source: %w", err)
 		}
 		fmt.Fprintln(sum, filepath.Base(file), len(text))
-		_, _ = sum.Write(text) // Write of a hash never fails
+		_, _ = sum.Write(text) // a hash never returns an error
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8]), nil
 }
@@ -163,7 +163,7 @@ func exeSuffix() string {
 	return ""
 }
 
-// command runs a program in a folder. An error includes its output.
+// command runs a program in the folder dir. An error includes the program's output.
 func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -19,19 +19,19 @@ const (
 	waveExtensible = 0xfffe
 )
 
-// pcm reads the samples of a plain WAV file: the chunks fit into the file, and the samples are PCM in a format that is
-// complete, consistent and supported here. Most recordings are such files, and starting a process costs more than
-// reading them. All other WAV files are decoded by ffmpeg.
+// pcm reads the samples of a plain WAV file. A WAV file is plain if its chunks fit into the file, and if the samples
+// are PCM in a format that is complete, consistent and supported here. Most recordings are plain WAV files, and
+// starting a process costs more than reading them. All other WAV files are decoded by ffmpeg.
 type pcm struct {
 	file    *os.File
 	r       *bufio.Reader
-	left    int64 // bytes that are not read yet
+	left    int64 // bytes of samples that are not read yet
 	width   int   // bytes per sample
 	convert func(b []byte) float32
 	buf     []byte
 }
 
-// openPCM opens a plain WAV file (see pcm). For any other file the sampler is nil.
+// openPCM opens a plain WAV file (see pcm). For any other file it returns a nil sampler and no error.
 func openPCM(path string) (Info, sampler, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -54,7 +54,7 @@ func IsPlain(path string) (bool, error) {
 	return true, nil
 }
 
-// plainWAV reads the chunks up to the samples. p is nil unless the file is a plain WAV file (see pcm).
+// plainWAV reads the chunks up to the samples. p is nil if the file is not a plain WAV file (see pcm).
 func plainWAV(file *os.File) (info Info, p *pcm) {
 	size, err := file.Seek(0, io.SeekEnd)
 	head := make([]byte, 12)
@@ -90,7 +90,7 @@ func plainWAV(file *os.File) (info Info, p *pcm) {
 	return info, nil
 }
 
-// plainFormat reads a fmt chunk. p is nil unless the format is complete, consistent and supported here.
+// plainFormat parses a fmt chunk. p is nil if the format is not complete, consistent and supported here.
 func plainFormat(b []byte) (info Info, p *pcm) {
 	if len(b) < 16 {
 		return info, nil
@@ -101,7 +101,7 @@ func plainFormat(b []byte) (info Info, p *pcm) {
 		if len(b) < 40 || int(le.Uint16(b[18:])) != bits {
 			return info, nil
 		}
-		mask, tag = le.Uint32(b[20:]), le.Uint16(b[24:]) // the sub-format GUID begins with the tag
+		mask, tag = le.Uint32(b[20:]), le.Uint16(b[24:]) // the GUID of the sub-format begins with the format tag
 	}
 	h := decoding.Header{SampleRate: int(le.Uint32(b[4:])), Channels: int(le.Uint16(b[2:])), Mask: mask}
 	convert, codec := plainSample(tag, bits)
@@ -112,20 +112,21 @@ func plainFormat(b []byte) (info Info, p *pcm) {
 	return info, &pcm{width: bits / 8, convert: convert}
 }
 
-// plainSample returns the function that converts one little-endian sample, and the codec's name.
+// plainSample returns the function that converts one little-endian sample, and the name of the codec. The function is
+// nil if the format is not supported here.
 func plainSample(tag uint16, bits int) (func([]byte) float32, string) {
 	le := binary.LittleEndian
 	switch {
 	case tag == wavePCM && bits == 8:
 		return func(b []byte) float32 { return (float32(b[0]) - 128) / 128 }, "pcm_u8"
 	case tag == wavePCM && bits == 16:
-		return func(b []byte) float32 { return float32(int16(le.Uint16(b))) / (1 << 15) }, "pcm_s16le" // the conversion to int16 keeps the sign
+		return func(b []byte) float32 { return float32(int16(le.Uint16(b))) / (1 << 15) }, "pcm_s16le" // int16 keeps the sign
 	case tag == wavePCM && bits == 24:
 		return func(b []byte) float32 {
-			return float32(int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24)) / (1 << 31) // the conversion to int32 keeps the sign
+			return float32(int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24)) / (1 << 31) // int32 keeps the sign
 		}, "pcm_s24le"
 	case tag == wavePCM && bits == 32:
-		return func(b []byte) float32 { return float32(int32(le.Uint32(b))) / (1 << 31) }, "pcm_s32le" // the conversion to int32 keeps the sign
+		return func(b []byte) float32 { return float32(int32(le.Uint32(b))) / (1 << 31) }, "pcm_s32le" // int32 keeps the sign
 	case tag == waveFloat && bits == 32:
 		return func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }, "pcm_f32le"
 	}
@@ -159,6 +160,6 @@ var errChanged = errors.New("file changed")
 
 // close implements sampler.
 func (p *pcm) close() decoding.End {
-	_ = p.file.Close() // the file was only read: an error is irrelevant
+	_ = p.file.Close() // an error is irrelevant after reading
 	return decoding.End{}
 }

@@ -13,22 +13,23 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// startPatience is the time to compile ffmpeg, if it is not compiled yet, on a busy machine.
+// startPatience is how long a new process may take until it is ready. On a busy machine it may have to compile ffmpeg
+// first.
 const startPatience = 2 * time.Minute
 
-// slack is how many times longer than its processor time a decode may take, since other processes use the processor,
-// too.
+// slack is the largest ratio of the total time of a decode to its permitted processor time. The total time is longer,
+// since other processes use the processor, too.
 const slack = 8
 
 // worker is a process that decodes one recording after the other. Only one goroutine may use it at a time, but Kill may
-// be called from any.
+// be called from any goroutine.
 type worker struct {
 	*child.Process
 	frames *decoding.Reader
 	served int // number of requests
 }
 
-// launch starts a process and waits until it can decode.
+// launch starts a process and waits until the process is ready.
 func launch(ctx context.Context, p Found, settings Settings) (*worker, error) {
 	process, err := child.Start(child.Spec{
 		Path: p.Path, Args: []string{"-cache", p.Cache, "-memory", strconv.FormatInt(settings.Memory, 10)}, Run: settings.Run,
@@ -49,22 +50,22 @@ func launch(ctx context.Context, p Found, settings Settings) (*worker, error) {
 	return w, nil
 }
 
-// remote is one recording that a worker decodes.
+// remote is a sampler that receives the samples of one recording from a worker.
 type remote struct {
 	decoder *Decoder
 	ctx     context.Context //nolint:containedctx // the context of Open, used as long as the stream is open
 	worker  *worker
-	left    time.Duration // time that may still be spent waiting for the worker
-	unhook  func() bool   // ends the effect of ctx on the worker
-	block   []float32     // samples of one frame
-	unread  []float32     // the unread part of block
+	left    time.Duration // time that the stream may still spend waiting for the worker
+	unhook  func() bool   // cancels the callback that kills the worker when ctx ends
+	block   []float32     // buffer for the samples of one protocol frame
+	unread  []float32     // samples in block that read has not returned yet
 	end     decoding.End
-	ended   bool // the end of the answer was read: the worker is fit for the next recording
+	ended   bool // the last frame of the answer was read, so the worker can decode the next recording
 	failed  error
 }
 
-// start makes a worker decode a recording, and returns when it has read the header. A process that was used before may
-// have died for a reason other than this recording: then start tries another process.
+// start sends a recording to a worker, and returns when the header of the answer has been read. If a worker that has
+// decoded other recordings before crashes, this recording need not be the cause: start tries another worker.
 func (d *Decoder) start(ctx context.Context, src Source) (Info, sampler, error) {
 	for {
 		w, err := d.pool.Take(ctx)
@@ -88,7 +89,8 @@ func isCrash(err error) bool {
 	return ok && e.Code == decoding.CodeCrashed
 }
 
-// ask sends a request to a worker and reads the header of the answer. The caller must close the remote in any case.
+// ask sends a request to a worker and reads the header of the answer. The caller must close the remote, even after an
+// error.
 func (d *Decoder) ask(ctx context.Context, w *worker, src Source) (Info, *remote, error) {
 	limit := Allowance(src.Size, d.settings.MaxSeconds)
 	r := &remote{
@@ -111,7 +113,7 @@ func (d *Decoder) ask(ctx context.Context, w *worker, src Source) (Info, *remote
 	}, r, nil
 }
 
-// header reads the first frame of an answer.
+// header reads the first frame of an answer: the header, or the end if the recording cannot be decoded.
 func (r *remote) header() (h decoding.Header, err error) {
 	kind, body, err := r.frame()
 	if err != nil {
@@ -155,7 +157,7 @@ func (r *remote) read(p []float32) (int, error) {
 	return n, nil
 }
 
-// frame reads a frame within the remaining time.
+// frame reads one frame of the answer. If this takes longer than r.left, frame kills the worker.
 func (r *remote) frame() (kind byte, body []byte, err error) {
 	began := time.Now()
 	timer := time.AfterFunc(r.left, r.worker.Kill)
@@ -168,8 +170,8 @@ func (r *remote) frame() (kind byte, body []byte, err error) {
 	return kind, body, nil
 }
 
-// crashed returns the error of a worker that does not answer any more. It includes the text of the cause but does not
-// wrap it: the cause may be io.EOF, which means the end of the samples to readers.
+// crashed returns the error for a worker that no longer answers. The error includes the text of cause but does not wrap
+// cause, which may be io.EOF: readers take io.EOF as the end of the samples.
 func (r *remote) crashed(cause error) error {
 	cause = fmt.Errorf("%w: %s: %s", errGone, cause.Error(), r.worker.Stderr())
 	switch {
@@ -181,12 +183,13 @@ func (r *remote) crashed(cause error) error {
 	return Failure(decoding.CodeCrashed, cause)
 }
 
-// finish reads the end of an answer. It returns io.EOF after a success.
+// finish parses the last frame of an answer. It returns io.EOF if the recording was decoded to its end, and otherwise
+// an error.
 func (r *remote) finish(body []byte) error {
 	if err := json.Unmarshal(body, &r.end); err != nil {
 		return r.crashed(decoding.ErrProtocol)
 	}
-	r.ended = r.end.Code != decoding.CodeLimit // with this code the process may have ended
+	r.ended = r.end.Code != decoding.CodeLimit // a worker may exit after CodeLimit
 	if r.end.Code != "" {
 		var said error
 		if len(r.end.Complaints) > 0 {
@@ -208,12 +211,13 @@ var (
 	errGone = errors.New("the decoder's process does not answer")
 )
 
-// close implements sampler. It kills a worker whose answer has not ended, since waiting for the end is not worthwhile.
+// close implements sampler. It kills a worker that is still answering, since reading the rest of the answer is not
+// worthwhile.
 func (r *remote) close() decoding.End {
 	if r.worker == nil {
 		return r.end
 	}
-	intact := r.unhook() // false if ctx has ended: then the worker is being killed
+	intact := r.unhook() // false if ctx has ended and the worker is being killed
 	if !r.ended {
 		r.worker.Kill()
 	}

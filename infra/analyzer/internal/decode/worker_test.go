@@ -13,7 +13,8 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// longWAV writes a WAV file whose decoding takes a while: about an hour of silence, whose length is not in the header.
+// longWAV writes about an hour of silence to a WAV file, which takes a while to decode. Its header does not contain the
+// length, so that ffmpeg must decode it.
 func longWAV(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile("testdata/s16.wav")
@@ -26,7 +27,7 @@ func longWAV(t *testing.T) string {
 	if err := os.WriteFile(path, head, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(path, 3500*16000*2); err != nil { // a sparse file, which needs no disk space
+	if err := os.Truncate(path, 3500*16000*2); err != nil { // the file is sparse and needs no disk space
 		t.Fatal(err)
 	}
 	return path
@@ -108,7 +109,7 @@ func TestARecordingFailsWithItsProcessAndTheNextGetsAnother(t *testing.T) {
 	}
 }
 
-// A process may die between two recordings. The next recording must not fail because of that.
+// A decoder process may die while it is idle. The next recording must be decoded by a new process.
 func TestAProcessThatDiedIdleIsReplaced(t *testing.T) {
 	t.Parallel()
 	d := newDecoder(t)
@@ -124,6 +125,6 @@ func TestAProcessThatDiedIdleIsReplaced(t *testing.T) {
 		if s.Close(); !errors.Is(err, io.EOF) || len(d.pool.Idle()) != 1 {
 			t.Fatalf("%v, %d idle processes", err, len(d.pool.Idle()))
 		}
-		d.pool.Idle()[0].Kill() // the end may be noticed before the next request, or only by the request
+		d.pool.Idle()[0].Kill() // the decoder notices the death before the next request, or when the request fails
 	}
 }

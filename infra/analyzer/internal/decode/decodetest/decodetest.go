@@ -9,8 +9,8 @@ import (
 	"sori.internal/infra/analyzer/internal/decode"
 )
 
-// New returns a decoder that ends with the test. The program is built once for all tests on the machine. By default
-// there is one process, and recordings may last a minute.
+// New returns a decoder that is closed at the end of the test. The decoder program is built once for all tests on the
+// machine. Settings that are zero get defaults: one process, 256 MiB, and recordings of at most a minute.
 func New(t testing.TB, settings decode.Settings) *decode.Decoder {
 	t.Helper()
 	if settings.Processes == 0 {
@@ -27,7 +27,7 @@ func New(t testing.TB, settings decode.Settings) *decode.Decoder {
 	return d
 }
 
-// File writes a recording to a temporary file of the test.
+// File writes a recording to a temporary file, which the end of the test removes, and returns its Source.
 func File(t testing.TB, data []byte) decode.Source {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "recording")
