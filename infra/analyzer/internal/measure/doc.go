@@ -8,7 +8,8 @@ package measure
 
 import "math"
 
-// Decibels converts an amplitude (1 is full scale) to dBFS. It returns false for amplitudes without a finite logarithm.
+// Decibels converts an amplitude (1 is full scale) to dBFS. It returns false for an amplitude that is not positive or
+// not finite.
 func Decibels(amplitude float64) (float64, bool) {
 	if !(amplitude > 0) || math.IsInf(amplitude, 1) {
 		return 0, false

@@ -8,9 +8,9 @@ import (
 // Limits of the comparison.
 const (
 	minContour   = 5    // fewest voiced values of a contour that can be compared
-	maxContour   = 4000 // most values of a contour; a longer one is thinned; 40 s of unbroken voice
-	bandFraction = 0.2  // half width of the band, relative to the longer contour
-	scoreScale   = 1.5  // semitones of mean distance at which the score has fallen to 100/e
+	maxContour   = 4000 // most values that are compared, 40 s of voiced frames; a longer contour is thinned
+	bandFraction = 0.2  // half width of the band, as a fraction of the length of the longer contour
+	scoreScale   = 1.5  // mean distance in semitones at which the score is 100/e
 )
 
 // PitchSimilarity compares the melodies of two voiced contours in Hz, independently of the pitch level of the voices and
@@ -42,7 +42,7 @@ func semitones(hz []float64) []float64 {
 	return out
 }
 
-// thin averages groups of neighbours, so that at most maxContour values remain.
+// thin averages groups of neighbouring values, so that at most maxContour values remain.
 func thin(hz []float64) []float64 {
 	by := (len(hz) + maxContour - 1) / maxContour
 	if by <= 1 {
@@ -59,13 +59,13 @@ func thin(hz []float64) []float64 {
 	return out
 }
 
-// warp returns the normalised distance along the best path from the beginnings to the ends of x and y. It keeps two
-// rows, each as wide as the band.
+// warp returns the normalised distance along the best path from the beginnings to the ends of x and y. It keeps only
+// two rows of the matrix of costs, each as wide as the band.
 func warp(x, y []float64) float64 {
 	n, m := len(x), len(y)
 	radius := int(bandFraction*float64(max(n, m))) + 2
 	slope := float64(m-1) / float64(n-1)
-	radius = max(radius, int(slope)+2) // neighbouring rows must overlap
+	radius = max(radius, int(slope)+2) // the bands of neighbouring rows must overlap
 	width := 2*radius + 1
 	before, now := make([]float64, width), make([]float64, width)
 	beforeFirst := 0

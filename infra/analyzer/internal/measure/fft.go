@@ -5,15 +5,16 @@ import (
 	"math/bits"
 )
 
-// fft is an in-place radix-2 transform (J. W. Cooley and J. W. Tukey, "An algorithm for the machine calculation of
-// complex Fourier series", Mathematics of Computation 19, 1965) of one size, with its tables.
+// fft is an in-place radix-2 Fourier transform of a fixed size (J. W. Cooley and J. W. Tukey, "An algorithm for the
+// machine calculation of complex Fourier series", Mathematics of Computation 19, 1965). It contains the tables for the
+// size.
 type fft struct {
 	size    int
 	twiddle []complex128
 	reverse []int32
 }
 
-// newFFT prepares a transform of at least n points.
+// newFFT prepares a transform of n points, rounded up to a power of two.
 func newFFT(n int) *fft {
 	size := 2
 	for size < n {
@@ -24,14 +25,14 @@ func newFFT(n int) *fft {
 		sin, cos := math.Sincos(-2 * math.Pi * float64(i) / float64(size))
 		f.twiddle[i] = complex(cos, sin)
 	}
-	shift := 33 - bits.Len32(uint32(size)) // the size is small and positive
+	shift := 33 - bits.Len32(uint32(size)) // the conversion keeps the value: the size is small and positive
 	for i := range f.reverse {
 		f.reverse[i] = int32(bits.Reverse32(uint32(i)) >> shift) // less than size
 	}
 	return f
 }
 
-// transform replaces x, which must have the prepared size, by its forward transform.
+// transform replaces x by its forward transform. The length of x must be the size of f.
 func (f *fft) transform(x []complex128) {
 	for i, j := range f.reverse {
 		if int32(i) < j { // less than size

@@ -4,17 +4,17 @@ import "math"
 
 // Constants of ITU-R BS.1770-4, annex 1.
 const (
-	loudnessOffset = -0.691 // makes a 997 Hz sine at 0 dBFS in one front channel read -3.01 LUFS
+	loudnessOffset = -0.691 // with this offset a 997 Hz sine at 0 dBFS in one front channel measures -3.01 LUFS
 	absoluteGate   = -70.0  // LUFS
-	relativeGate   = -10.0  // LU below the loudness of the blocks above the absolute gate
-	stepsPerBlock  = 4      // 400 ms blocks that overlap by 75 %: a step is 100 ms
+	relativeGate   = -10.0  // LU; relative to the mean loudness of the blocks above the absolute gate
+	stepsPerBlock  = 4      // a block has 400 ms, a step 100 ms: blocks overlap by 75 %
 	stepsPerSecond = 10
 )
 
-// biquad is one second-order section in transposed direct form II, with the leading denominator coefficient 1.
+// biquad is a second-order filter section in transposed direct form II. Its coefficient a0 is 1.
 type biquad struct{ b0, b1, b2, a1, a2 float64 }
 
-// state is the memory of one section for one channel.
+// state is the state of a biquad for one channel.
 type state struct{ z1, z2 float64 }
 
 func (q *biquad) apply(s *state, x float64) float64 {
@@ -24,7 +24,7 @@ func (q *biquad) apply(s *state, x float64) float64 {
 	return y
 }
 
-// kWeighting returns the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard states
+// kWeighting returns the two filter sections of BS.1770's K-weighting for any sampling rate in Hz. The standard states
 // coefficients only for 48 kHz. The analogue prototypes and their bilinear transform are from B. De Man, "Evaluation of
 // implementations of the EBU R128 loudness measurement", AES 145 (2018), and agree with the coefficients of the
 // standard to the last digit at 48 kHz.
@@ -55,7 +55,7 @@ type Loudness struct {
 	states      [][2]state
 	weights     []float64
 	rate        int
-	frame       int64 // frames of all steps so far
+	frame       int64 // number of frames read so far
 	boundary    int64 // frame at which the current step ends
 	begin       int64 // frame at which the current step began
 	sum         float64
@@ -71,13 +71,13 @@ func NewLoudness(rate int, weights []float64) *Loudness {
 	return l
 }
 
-// stepEnd returns the frame at which a step ends. It is rounded, so that steps have 100 ms on average if the rate is
-// not divisible by ten.
+// stepEnd returns the frame at which step number step ends. The frame is rounded, so that steps have 100 ms on average
+// if the rate is not divisible by ten.
 func (l *Loudness) stepEnd(step int) int64 {
 	return (int64(step)*int64(l.rate) + stepsPerSecond/2) / stepsPerSecond
 }
 
-// Write reads interleaved samples. samples must consist of whole frames.
+// Write reads interleaved samples, which must be whole frames.
 func (l *Loudness) Write(samples []float32) {
 	n := len(l.weights)
 	for len(samples) > 0 {
@@ -97,7 +97,8 @@ func (l *Loudness) Write(samples []float32) {
 	}
 }
 
-// energy filters one channel and returns its sum of squares.
+// energy applies the K-weighting to one channel of interleaved samples, and returns the sum of the squares. stride is
+// the number of channels.
 func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
 	shelf, pass := l.shelf, l.pass
 	s := l.states[channel]
@@ -106,7 +107,7 @@ func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
 		y := pass.apply(&s[1], shelf.apply(&s[0], float64(samples[i])))
 		sum += y * y
 	}
-	const tiny = 1e-30 // a smaller filter memory would decay through denormal numbers, which are slow
+	const tiny = 1e-30 // a smaller filter state would decay to denormal numbers, which are slow
 	for i := range s {
 		if math.Abs(s[i].z1) < tiny && math.Abs(s[i].z2) < tiny {
 			s[i] = state{}
@@ -116,8 +117,8 @@ func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
 	return sum
 }
 
-// Integrated returns the loudness in LUFS. It returns false for less than 400 ms, and if no block exceeds the absolute
-// gate.
+// Integrated returns the integrated loudness in LUFS. It returns false for a recording of less than 400 ms, or if no
+// block exceeds the absolute gate.
 func (l *Loudness) Integrated() (float64, bool) {
 	blocks := l.blocks()
 	ungated, ok := gatedMean(blocks, absoluteGate)
@@ -129,7 +130,8 @@ func (l *Loudness) Integrated() (float64, bool) {
 	return lufs(mean), ok
 }
 
-// blocks returns the average of every four neighbouring steps. The lengths of the steps differ by at most one frame.
+// blocks returns the mean square of each 400 ms block: the plain average of four consecutive steps, since the lengths
+// of steps differ by at most one frame.
 func (l *Loudness) blocks() []float64 {
 	var blocks []float64
 	for i := 0; i+stepsPerBlock <= len(l.steps); i++ {
@@ -142,7 +144,8 @@ func (l *Loudness) blocks() []float64 {
 	return blocks
 }
 
-// gatedMean returns the mean of the blocks whose loudness exceeds the gate, which is in LUFS.
+// gatedMean returns the mean of the blocks whose loudness is greater than gate, in LUFS. It returns false if there is
+// no such block.
 func gatedMean(blocks []float64, gate float64) (float64, bool) {
 	sum, n := 0.0, 0
 	for _, b := range blocks {

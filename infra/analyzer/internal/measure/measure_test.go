@@ -8,7 +8,7 @@ import (
 	"sori.internal/infra/analyzer/internal/measure"
 )
 
-// sine returns a sine with the given peak and length in seconds.
+// sine returns a sine of frequency hz with the given peak amplitude and length in seconds.
 func sine(rate int, hz, peak, seconds float64) []float32 {
 	out := make([]float32, int(math.Round(seconds*float64(rate))))
 	for i := range out {
@@ -26,7 +26,7 @@ func noise(n int, peak float64) []float32 {
 	return out
 }
 
-// interleave returns the same signal in every channel.
+// interleave returns interleaved samples in which every channel has the mono signal.
 func interleave(mono []float32, channels int) []float32 {
 	out := make([]float32, 0, len(mono)*channels)
 	for _, v := range mono {
@@ -37,7 +37,7 @@ func interleave(mono []float32, channels int) []float32 {
 	return out
 }
 
-// feed writes the samples in blocks of an odd size.
+// feed writes the samples in blocks of 997 frames. unit is the number of channels.
 func feed(write func([]float32), samples []float32, unit int) {
 	for len(samples) > 0 {
 		n := min(len(samples), 997*unit)
@@ -48,11 +48,11 @@ func feed(write func([]float32), samples []float32, unit int) {
 
 func dB(v float64) float64 { return math.Pow(10, v/20) }
 
-// stretch is a part of a test signal: level in dBFS, length in seconds.
+// stretch is a part of a test signal with a level in dBFS and a length in seconds.
 type stretch struct{ level, seconds float64 }
 
-// The signals of EBU Tech 3341 (2016), table 1: stereo sines of 1000 Hz at 48 kHz with a known loudness, tolerance ±0.1
-// LU.
+// The signals of EBU Tech 3341 (2016), table 1, are stereo sines of 1000 Hz at 48 kHz. Their measured loudness must be
+// the one in the table, ±0.1 LU.
 func TestLoudnessMeetsEBUTech3341(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -82,7 +82,8 @@ func TestLoudnessMeetsEBUTech3341(t *testing.T) {
 	}
 }
 
-// EBU Tech 3341 signal 6: five channels with weights.
+// EBU Tech 3341, signal 6: sines in five channels, of which the surround channels have a greater weight, must measure
+// -23 LUFS.
 func TestLoudnessWeighsSurround(t *testing.T) {
 	t.Parallel()
 	levels := []float64{-28, -28, -24, -150, -30, -30}
@@ -100,7 +101,7 @@ func TestLoudnessWeighsSurround(t *testing.T) {
 	}
 }
 
-// BS.1770-4, annex 1: a 997 Hz sine at full scale in one front channel reads -3.01 LKFS.
+// BS.1770-4, annex 1: a 997 Hz sine at full scale in one front channel must measure -3.01 LKFS.
 func TestLoudnessOfTheReferenceSine(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []int{8000, 11025, 22050, 48000, 96000} {
@@ -125,7 +126,8 @@ func TestSilenceAndShortnessHaveNoLoudness(t *testing.T) {
 	}
 }
 
-// EBU Tech 3341 signals 15 to 19: sines whose true peak lies between the samples. The tolerance is +0.2 and -0.4 dB.
+// EBU Tech 3341, signals 15 to 19: sines whose true peak lies between the samples. The measured true peak must be
+// within +0.2 and -0.4 dB of the real one.
 func TestTruePeakMeetsEBUTech3341(t *testing.T) {
 	t.Parallel()
 	const rate = 48000
@@ -175,8 +177,8 @@ func TestPitchOfATone(t *testing.T) {
 	}
 }
 
-// A pulse train has all harmonics, and after a high-pass a weak fundamental. The measured pitch must be the
-// fundamental, not its octave.
+// The signal has the harmonics 2 to 19 of 130 Hz but not the fundamental itself. The measured pitch must be the
+// fundamental nevertheless.
 func TestPitchOfARichToneIsItsFundamental(t *testing.T) {
 	t.Parallel()
 	const rate, hz = 16000, 130.0
@@ -311,7 +313,7 @@ func TestWaveformKeepsExtremesWhateverTheLength(t *testing.T) {
 	}
 }
 
-// contour returns a melody with a fall and a few accents.
+// contour returns a pitch contour of n values that falls from base Hz, with a few accents.
 func contour(n int, base float64) []float64 {
 	out := make([]float64, n)
 	for i := range out {
@@ -358,5 +360,5 @@ func TestPitchSimilarity(t *testing.T) {
 	if _, ok := measure.PitchSimilarity(melody, melody[:4]); ok {
 		t.Error("four values were compared")
 	}
-	score(contour(9000, 100), contour(7, 100)) // must not fail, whatever the lengths
+	score(contour(9000, 100), contour(7, 100)) // contours of very different lengths must be comparable, too
 }

@@ -13,20 +13,21 @@ var truePeakTaps = [2][12]float32{
 	},
 }
 
-// truePeakGain is the largest factor by which the filter can exceed a sample peak, with a margin: the largest sum of
-// the absolute taps of a phase is 2.03.
+// truePeakGain is the largest factor by which an interpolated value can exceed the highest sample: the largest sum of
+// the absolute taps of a phase, which is 2.03, and a margin.
 const truePeakGain = 2.05
 
-// peakChunk is how many frames are processed together, so that chunks that cannot contain a new maximum are skipped.
+// peakChunk is the number of frames that are processed together. Interpolation is skipped for a chunk that cannot
+// contain a new true peak.
 const peakChunk = 64
 
 // Peak measures the highest sample and, by four times oversampling according to ITU-R BS.1770-4 annex 2, the true peak.
-// To save time it does not oversample chunks that cannot exceed the maximum so far, which does not change the result.
+// To save time it does not oversample chunks that cannot exceed the true peak so far, which does not change the result.
 type Peak struct {
 	channels int
 	sample   float32
 	truePeak float32
-	history  [][]float32 // the last eleven samples and then the chunk, for each channel
+	history  [][]float32 // for each channel, the last eleven samples of the chunk before and then the current chunk
 }
 
 // NewPeak returns a meter for interleaved channels.
@@ -38,7 +39,7 @@ func NewPeak(channels int) *Peak {
 	return p
 }
 
-// Write reads interleaved samples. samples must consist of whole frames.
+// Write reads interleaved samples, which must be whole frames.
 func (p *Peak) Write(samples []float32) {
 	for len(samples) > 0 {
 		n := min(len(samples), peakChunk*p.channels)
@@ -91,6 +92,6 @@ func (p *Peak) interpolate(x []float32) {
 // Sample returns the highest absolute sample, in dBFS. It returns false for digital silence.
 func (p *Peak) Sample() (float64, bool) { return Decibels(float64(p.sample)) }
 
-// TruePeak returns the highest absolute value between and at the samples, in dBTP. It returns false for digital
-// silence. No phase of the filter passes the samples themselves, so the sample peak counts too.
+// TruePeak returns the true peak in dBTP: the highest absolute value of the oversampled signal or of a sample, since
+// the filter's output does not contain the samples themselves. It returns false for digital silence.
 func (p *Peak) TruePeak() (float64, bool) { return Decibels(float64(max(p.truePeak, p.sample))) }

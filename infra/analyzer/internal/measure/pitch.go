@@ -4,36 +4,37 @@ import "math"
 
 // Limits of the pitch meter.
 const (
-	MinPitchHz      = 60.0  // lowest fundamental frequency that is searched
-	MaxPitchHz      = 600.0 // highest fundamental frequency that is searched
-	PitchHopSeconds = 0.01  // time between two values of a track
+	MinPitchHz      = 60.0  // lowest fundamental frequency that the meter finds
+	MaxPitchHz      = 600.0 // highest fundamental frequency that the meter finds
+	PitchHopSeconds = 0.01  // time between two consecutive values of a track
 
-	pitchRate     = 8000  // Hz; the rate after decimation is not less than this
-	pitchCutoff   = 1200  // Hz; low-pass before the difference function
-	pitchWindow   = 0.030 // s; integration window of the difference function
+	pitchRate     = 8000  // Hz; decimation never lowers the rate below this
+	pitchCutoff   = 1200  // Hz; cutoff of the low-pass before the difference function
+	pitchWindow   = 0.030 // s; length of the window of the difference function
 	pitchSilence  = -65.0 // dBFS; a quieter frame is unvoiced
-	maxAperiodic  = 0.6   // a dip of the normalised difference function above this is no candidate
+	maxAperiodic  = 0.6   // a dip of the normalised difference function is a candidate only below this value
 	maxCandidates = 6
 )
 
 // Pitch measures the fundamental frequency every 10 ms with YIN (A. de Cheveigné and H. Kawahara, "YIN, a fundamental
 // frequency estimator for speech and music", JASA 111, 2002): the difference function, its cumulative mean
-// normalisation and parabolic interpolation. Instead of the absolute threshold of YIN's step 4, the dips of each frame
-// are candidates, and the best path through the candidates of all frames is chosen (see tracker), so that neighbouring
-// frames resolve octave errors. The difference function is computed from the Fourier transform of the frame.
+// normalisation and parabolic interpolation. YIN's step 4 compares the dips of each frame with an absolute threshold.
+// Here they are candidates instead, and the tracker chooses the best path through the candidates of all frames, so that
+// neighbouring frames resolve octave errors. The difference function is computed from the Fourier transform of the
+// frame.
 //
-// The signal is first decimated to between 8 and 16 kHz, which makes the work independent of the input rate, and
-// low-passed at 1200 Hz: strong high harmonics would make the dips so narrow that a period between two samples seems
-// worse than its double (the paper low-passes at 1000 Hz for the same reason).
+// A signal of 16 kHz or more is first decimated to between 8 and 16 kHz, which makes the work independent of the input
+// rate. Every signal is low-passed at 1200 Hz: strong high harmonics would make the dips so narrow that a period that
+// falls between two samples seems worse than its double (the paper low-passes at 1000 Hz for the same reason).
 type Pitch struct {
 	rate    float64 // sampling rate after decimation
 	dec     *decimator
 	window  int // W
 	minLag  int
 	maxLag  int
-	buf     []float64 // decimated input from position base on
+	buf     []float64 // decimated input; buf[0] is at position base
 	base    int64
-	frames  int64 // number of input frames
+	frames  int64 // number of input samples
 	inRate  int
 	track   tracker
 	fft     *fft
@@ -53,13 +54,13 @@ func NewPitch(rate int) *Pitch {
 	p.fft = newFFT(p.window + p.maxLag + 1)
 	p.work = make([]complex128, p.fft.size)
 	p.diff = make([]float64, p.maxLag+1)
-	lead := p.span() / 2 // frames are centred on their times, so that the first begins before the recording
+	lead := p.span() / 2 // a frame is centred on its time, so the first frame begins before the recording
 	p.buf, p.base = make([]float64, lead), -int64(lead)
 	p.silence = math.Pow(10, pitchSilence/10) * float64(p.window)
 	return p
 }
 
-// span returns how many samples a frame has.
+// span returns the number of samples in a frame: the window and the longest lag.
 func (p *Pitch) span() int { return p.window + p.maxLag }
 
 // Write reads mono samples.
@@ -69,7 +70,7 @@ func (p *Pitch) Write(mono []float32) {
 	p.advance()
 }
 
-// advance processes every complete frame in the buffer, and drops the samples before the next frame.
+// advance processes every complete frame in the buffer, and discards the samples before the next frame.
 func (p *Pitch) advance() {
 	for {
 		at := p.start() - p.base
@@ -84,14 +85,14 @@ func (p *Pitch) advance() {
 	}
 }
 
-// start returns the position of the next frame's first sample.
+// start returns the position of the first sample of the next frame.
 func (p *Pitch) start() int64 {
 	centre := math.Round(float64(len(p.track.steps)) * PitchHopSeconds * p.rate)
 	return int64(centre) - int64(p.span()/2)
 }
 
-// Track returns the fundamental frequency in Hz at the times 0, 10, 20 ms and so on up to the duration, 0 if unvoiced,
-// and the periodicity of each frame, from 0 to 1. It ends the measurement.
+// Track returns the fundamental frequency in Hz at the times 0, 10, 20 ms and so on up to the duration (0 if the frame
+// is unvoiced), and the periodicity of each frame, from 0 to 1. After Track the meter must not be used.
 func (p *Pitch) Track() (hz, voicing []float32) {
 	p.buf = p.dec.flush(p.buf)
 	p.buf = append(p.buf, make([]float64, p.span())...)
@@ -102,8 +103,8 @@ func (p *Pitch) Track() (hz, voicing []float32) {
 	return hz[:want], voicing[:want]
 }
 
-// candidates returns the dips of the normalised difference function of one frame. The result is valid until the next
-// call.
+// candidates returns the local minima (dips) of the normalised difference function of one frame. The result is valid
+// until the next call.
 func (p *Pitch) candidates(x []float64) []candidate {
 	p.dips = p.dips[:0]
 	energy := 0.0
@@ -128,8 +129,8 @@ func (p *Pitch) candidates(x []float64) []candidate {
 }
 
 // difference computes YIN's step 2, d(lag) = sum over the window of (x[j]-x[j+lag])², as energy(0) + energy(lag) - 2
-// r(lag). The correlation r of the window with the whole frame is computed with one transform of both (one as real, one
-// as imaginary part) and one inverse transform.
+// r(lag), where r is the correlation of the window with the whole frame. One forward transform, of the window as the
+// real and the frame as the imaginary part, and one inverse transform yield r.
 func (p *Pitch) difference(x []float64, energy float64) {
 	z := p.work
 	clear(z)
@@ -147,7 +148,7 @@ func (p *Pitch) difference(x []float64, energy float64) {
 		zk, zm := z[k], complex(real(z[m]), -imag(z[m]))
 		a, b := (zk+zm)/2, (zk-zm)*(-0.5i)
 		r := complex(real(a), -imag(a)) * b
-		// The product is the spectrum of a real signal: if it is conjugated, the forward transform is the inverse one.
+		// The inverse transform is the forward transform of the conjugated product, since the result r is real.
 		z[k], z[m] = complex(real(r), -imag(r)), r
 	}
 	p.fft.transform(z)
@@ -160,7 +161,7 @@ func (p *Pitch) difference(x []float64, energy float64) {
 	}
 }
 
-// normalise computes YIN's step 3: each value divided by the mean of the values up to its lag.
+// normalise computes YIN's step 3: it divides each value by the mean of the values from lag 1 to its own lag.
 func (p *Pitch) normalise() {
 	sum := 0.0
 	p.diff[0] = 1
@@ -174,8 +175,8 @@ func (p *Pitch) normalise() {
 	}
 }
 
-// parabola computes YIN's step 5: the lowest point of the parabola through three neighbours, as an offset from the
-// middle one, and its value.
+// parabola computes YIN's step 5: the lowest point of the parabola through three consecutive values. shift is its
+// offset from the middle value, in samples; value is its height.
 func parabola(left, middle, right float64) (shift, value float64) {
 	bend := left - 2*middle + right
 	if bend <= 0 {
@@ -185,7 +186,7 @@ func parabola(left, middle, right float64) (shift, value float64) {
 	return shift, middle - (left-right)*shift/4
 }
 
-// insert inserts a candidate into a list that is ordered by cost, and keeps the best ones.
+// insert inserts a candidate into a list that is ordered by cost. The list keeps the maxCandidates cheapest candidates.
 func insert(list []candidate, c candidate) []candidate {
 	at := len(list)
 	for at > 0 && list[at-1].cost() > c.cost() {

@@ -3,18 +3,18 @@ package measure
 import "math"
 
 // decimator lowers the sampling rate by an integer factor with a linear-phase low-pass: a sinc under a Blackman window
-// (A. V. Oppenheim and R. W. Schafer, "Discrete-Time Signal Processing", section 7.5). Its delay is compensated, so
-// that sample i of the output is at the time of sample i*factor of the input.
+// (A. V. Oppenheim and R. W. Schafer, "Discrete-Time Signal Processing", section 7.5). The delay of the filter is
+// compensated, so that sample i of the output is at the time of sample i*factor of the input.
 type decimator struct {
 	factor  int
 	taps    []float64
-	history []float32 // input from position base on
-	base    int64     // position of history[0]; negative at the start, as if silence preceded the input
-	next    int64     // position of the first tap for the next output sample
+	history []float32 // input samples that are still needed; history[0] is at position base
+	base    int64     // input position of history[0]; negative at the start, as if silence preceded the input
+	next    int64     // input position of the first tap for the next output sample
 }
 
-// newDecimator makes a decimator. cutoff is a fraction of the input rate. It must be so far below half of the output
-// rate that the slope of the filter fits between them.
+// newDecimator returns a decimator. cutoff is the cutoff frequency as a fraction of the input rate. It must be so far
+// below half of the output rate that the transition band of the filter fits between the two.
 func newDecimator(factor int, cutoff float64) *decimator {
 	d := &decimator{factor: factor}
 	half := 16 * factor
@@ -36,7 +36,7 @@ func newDecimator(factor int, cutoff float64) *decimator {
 	return d
 }
 
-// write reads new samples, and appends every output sample that can now be computed to out.
+// write reads new input samples. It appends to out every output sample that can now be computed.
 func (d *decimator) write(out []float64, mono []float32) []float64 {
 	d.history = append(d.history, mono...)
 	for {
@@ -59,7 +59,7 @@ func (d *decimator) write(out []float64, mono []float32) []float64 {
 	return out
 }
 
-// flush appends the last output samples, as if silence followed the input.
+// flush appends the last output samples to out, as if silence followed the input.
 func (d *decimator) flush(out []float64) []float64 {
 	return d.write(out, make([]float32, len(d.taps)/2))
 }

@@ -5,27 +5,27 @@ import (
 	"slices"
 )
 
-// Times of the segmentation, in frames of 10 ms.
+// Durations for the segmentation, in frames of 10 ms.
 const (
 	framesPerSecond = 100
-	hangoverFrames  = 20 // speech continues this long after the energy fell: weak endings of words
-	minSpeechFrames = 6  // shorter bursts are clicks
-	minPauseFrames  = 15 // shorter pauses are closures of stops within a word
+	hangoverFrames  = 20 // speech is extended by this duration after the level has fallen, to include weak endings of words
+	minSpeechFrames = 6  // shorter speech is a click and becomes silence
+	minPauseFrames  = 15 // a shorter pause is the closure of a stop within a word and becomes speech
 )
 
-// Levels of the segmentation, in dBFS and dB.
+// Levels for the segmentation, in dBFS, and differences, in dB.
 const (
 	silenceFloor  = -60.0 // a quieter frame is not speech, however quiet the recording is
-	steadyLevel   = -45.0 // a recording without contrast is speech if it is louder, otherwise silence
-	minContrast   = 9.0   // smallest difference between quiet and loud parts of a recording with contrast
-	upperFraction = 0.35  // threshold for the start of speech, as a fraction of the distance from the noise to the loud parts
-	lowerFraction = 0.20  // threshold for the end of speech
+	steadyLevel   = -45.0 // a recording without contrast is all speech above this level, all silence below
+	minContrast   = 9.0   // smallest contrast: the difference between the noise level and the speech level
+	upperFraction = 0.35  // threshold for the start of speech, as a fraction of the way from the noise level to the speech level
+	lowerFraction = 0.20  // threshold for the end of speech, as a fraction of the same way
 )
 
 // Segment is a stretch of a recording, in seconds from its beginning.
 type Segment struct {
 	Start, End float64
-	Speech     bool // otherwise silence or background
+	Speech     bool // false for silence and background noise
 }
 
 // Energy divides a recording into speech and silence by its short-time energy. It estimates a noise level and a speech
@@ -35,11 +35,11 @@ type Segment struct {
 // steady tones count as speech.
 type Energy struct {
 	rate   int
-	frame  int64 // number of samples read
+	frame  int64 // number of samples read so far
 	bound  int64 // sample at which the current frame of 10 ms ends
 	sum    float64
 	count  int
-	mean   float64 // slow average that is subtracted to remove a constant offset
+	mean   float64 // slow average of the samples, which is subtracted to remove a constant offset
 	levels []float32
 }
 
@@ -56,7 +56,7 @@ func (e *Energy) end(frame int) int64 {
 
 // Write reads mono samples.
 func (e *Energy) Write(mono []float32) {
-	follow := 2 * math.Pi * 20 / float64(e.rate) // one-pole high-pass at 20 Hz
+	follow := 2 * math.Pi * 20 / float64(e.rate) // coefficient of a one-pole high-pass at 20 Hz
 	for _, v := range mono {
 		e.mean += follow * (float64(v) - e.mean)
 		d := float64(v) - e.mean
@@ -101,7 +101,8 @@ func (e *Energy) Segments() []Segment {
 	return out
 }
 
-// mark returns for each frame whether it is speech, by the two thresholds.
+// mark returns for each frame whether it is speech. Speech starts when the level reaches the upper threshold, and ends
+// when the level falls below the lower threshold.
 func (e *Energy) mark() []bool {
 	speech := make([]bool, len(e.levels))
 	upper, lower, ok := e.thresholds()
@@ -117,7 +118,7 @@ func (e *Energy) mark() []bool {
 		}
 		speech[i] = in
 	}
-	for i := len(speech) - 2; i >= 0; i-- { // speech begins where the level has exceeded the lower threshold
+	for i := len(speech) - 2; i >= 0; i-- { // extend speech back to where the level rose above the lower threshold
 		if speech[i+1] && float64(e.levels[i]) >= lower {
 			speech[i] = true
 		}
@@ -125,15 +126,15 @@ func (e *Energy) mark() []bool {
 	return speech
 }
 
-// thresholds uses the 10th percentile of the levels as noise and the 95th as speech. ok is false if the recording has
-// no speech.
+// thresholds returns the levels at which speech starts and ends. It takes the 10th percentile of all levels as the
+// noise level, and the 95th as the speech level. ok is false if the recording has no speech.
 func (e *Energy) thresholds() (upper, lower float64, ok bool) {
 	sorted := slices.Clone(e.levels)
 	slices.Sort(sorted)
 	noise := math.Max(float64(sorted[len(sorted)/10]), -90)
 	loud := float64(sorted[(len(sorted)-1)*95/100])
 	if loud-noise < minContrast {
-		// Without contrast the whole recording is speech or silence, depending on its level.
+		// Without contrast the whole recording is either speech or silence, depending on its level.
 		if loud < steadyLevel {
 			return 0, 0, false
 		}
@@ -144,7 +145,7 @@ func (e *Energy) thresholds() (upper, lower float64, ok bool) {
 	return upper, lower, loud >= silenceFloor
 }
 
-// run returns the end of the run of equal marks that begins at i.
+// run returns the end of the sequence of equal marks that begins at i.
 func run(marks []bool, i int) int {
 	j := i + 1
 	for j < len(marks) && marks[j] == marks[i] {
@@ -153,8 +154,8 @@ func run(marks []bool, i int) int {
 	return j
 }
 
-// bridge inverts runs of the given kind that are shorter than limit. Short pauses at the start or the end are not
-// inverted.
+// bridge inverts runs of marks that are equal to kind (true is speech) and shorter than limit. It keeps short pauses at
+// the start and the end of the recording.
 func bridge(marks []bool, kind bool, limit int) {
 	for i := 0; i < len(marks); {
 		j := run(marks, i)
@@ -168,7 +169,7 @@ func bridge(marks []bool, kind bool, limit int) {
 	}
 }
 
-// hangover extends every run of speech.
+// hangover extends every run of speech by up to hangoverFrames.
 func hangover(marks []bool) {
 	left := 0
 	for i, speech := range marks {

@@ -2,16 +2,17 @@ package measure
 
 import "slices"
 
-// Times for counting voiced segments, in frames of 10 ms.
+// Durations for counting voiced segments, in frames of 10 ms.
 const (
-	minVoicedSegment = 4 // a shorter one contains no syllable
-	maxVoicedGap     = 2 // a gap of at most this length is an error of the tracker
+	minVoicedSegment = 4 // a shorter segment contains no syllable and is not counted
+	maxVoicedGap     = 2 // a gap of at most this length within a segment is an error of the tracker
 )
 
-// VoicedSegments counts the voiced segments of a pitch track of 10 ms frames (0 is unvoiced). Their number per second is
-// a measure of the speech rate, as the number of voiced intensity peaks is in N. H. de Jong and T. Wempe, "Praat script
-// to detect syllable nuclei and measure speech rate automatically", Behavior Research Methods 41 (2009). A segment may
-// contain several syllables that are joined by voiced consonants, so the number is lower than the syllable rate.
+// VoicedSegments counts the voiced segments of a pitch track of 10 ms frames (0 is unvoiced). Their number per second
+// is a measure of the speech rate. N. H. de Jong and T. Wempe, "Praat script to detect syllable nuclei and measure
+// speech rate automatically", Behavior Research Methods 41 (2009), count voiced peaks of intensity in the same way. A
+// segment may contain several syllables that are joined by voiced consonants, so the number is lower than the number of
+// syllables.
 func VoicedSegments(hz []float32) int {
 	count, length, gap := 0, 0, 0
 	for _, f := range hz {
@@ -32,7 +33,7 @@ func VoicedSegments(hz []float32) int {
 	return count
 }
 
-// MedianPitch returns the median of the voiced frames in Hz. It returns false if no frame is voiced.
+// MedianPitch returns the median pitch of the voiced frames, in Hz. It returns false if no frame is voiced.
 func MedianPitch(hz []float32) (float64, bool) {
 	voiced := Voiced(hz)
 	if len(voiced) == 0 {

@@ -2,9 +2,10 @@ package measure
 
 import "math"
 
-// Costs of a path, per frame of 10 ms. The costs of jumps are the defaults of P. Boersma, "Accurate short-term analysis
-// of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993), section
-// 4. The others correspond to Boersma's on YIN's scale, on which 0 is periodic and 1 is noise.
+// Costs of a path, per frame of 10 ms. jumpCost and switchCost are the defaults of P. Boersma, "Accurate short-term
+// analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17
+// (1993), section 4. octaveCost and unvoicedCost are his other costs on the scale of YIN, where 0 is periodic and 1 is
+// noise.
 const (
 	octaveCost   = 0.05 // cost for each octave below the highest pitch: of equal dips the shortest period is the true one
 	jumpCost     = 0.35 // cost for each octave between neighbouring frames
@@ -16,15 +17,15 @@ const (
 // candidate is one possible period of a frame.
 type candidate struct {
 	hz        float32
-	aperiodic float32 // depth of the dip, 0 perfectly periodic
+	aperiodic float32 // value of the normalised difference function at the dip; 0 is perfectly periodic
 }
 
 func (c candidate) cost() float64 {
 	return float64(c.aperiodic) + octaveCost*math.Log2(MaxPitchHz/float64(c.hz))
 }
 
-// step is one frame of the search: its candidates, and the best previous state for each state. The last state is
-// "unvoiced".
+// step contains the candidates of one frame, and for each state of the frame the best state of the previous frame.
+// State i is candidate i; the last state, maxCandidates, is "unvoiced".
 type step struct {
 	list [maxCandidates]candidate
 	n    uint8
@@ -35,11 +36,11 @@ type step struct {
 // Proceedings of the IEEE 61, 1973). It needs about sixty bytes for each frame.
 type tracker struct {
 	steps []step
-	costs [maxCandidates + 1]float64 // costs of the best path to each state of the last step; the last state is unvoiced
-	logs  [maxCandidates]float64     // log2 of the pitches of the last step
+	costs [maxCandidates + 1]float64 // costs of the best path to each state of the last step; the last state is "unvoiced"
+	logs  [maxCandidates]float64     // log2 of the pitch of each candidate of the last step
 }
 
-// add adds the candidates of the next frame, which is hop seconds after the last one.
+// add adds the candidates of the next frame. hop is the time since the previous frame, in seconds.
 func (t *tracker) add(list []candidate, hop float64) {
 	scale := PitchHopSeconds / hop
 	var s step
@@ -71,7 +72,8 @@ func (t *tracker) add(list []candidate, hop float64) {
 	t.steps = append(t.steps, s)
 }
 
-// path returns the pitch of each frame in Hz (0 is unvoiced) and its periodicity from 0 to 1.
+// path returns the pitch of each frame on the cheapest path, in Hz (0 is unvoiced), and the periodicity of each frame,
+// from 0 to 1.
 func (t *tracker) path() (hz, voicing []float32) {
 	hz, voicing = make([]float32, len(t.steps)), make([]float32, len(t.steps))
 	if len(t.steps) == 0 {
@@ -96,7 +98,7 @@ func (t *tracker) path() (hz, voicing []float32) {
 	return hz, voicing
 }
 
-// dropShort clears voiced runs that are too short to be speech.
+// dropShort sets voiced runs that are too short to be speech to 0.
 func dropShort(hz []float32) {
 	for i := 0; i < len(hz); {
 		j := i

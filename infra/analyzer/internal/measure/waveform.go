@@ -1,16 +1,17 @@
 package measure
 
-// WaveformPoints is the number of pairs in a waveform, unless the recording has fewer samples.
+// WaveformPoints is the number of stretches that Points returns, unless the recording has fewer samples.
 const WaveformPoints = 512
 
-// maxBins is the largest number of bins. When they are full, neighbours are merged, and the bins become twice as long.
+// maxBins is the largest number of bins of a Waveform. When more would be needed, neighbouring bins are merged, and all
+// bins become twice as long.
 const maxBins = 8 * WaveformPoints
 
-// Waveform collects the lowest and the highest sample of stretches of equal length. It does not need to know the length
+// Waveform collects the lowest and the highest sample of stretches of equal length (bins). It need not know the length
 // of the recording.
 type Waveform struct {
-	binFrames int // length of a full bin
-	filled    int // frames in the last bin
+	binFrames int // number of frames in a full bin
+	filled    int // number of frames in the last bin; 0 if the last bin is full
 	low, high []float32
 }
 
@@ -43,8 +44,8 @@ func (w *Waveform) merge() {
 	w.binFrames *= 2
 }
 
-// Points returns the lowest and the highest sample of each of WaveformPoints stretches. If the recording has fewer
-// samples, each sample is a stretch.
+// Points divides the recording into WaveformPoints stretches, and returns the lowest and the highest sample of each. If
+// the recording has fewer samples, each sample is a stretch.
 func (w *Waveform) Points() (low, high []float32) {
 	n := min(len(w.low), WaveformPoints)
 	low, high = make([]float32, n), make([]float32, n)
