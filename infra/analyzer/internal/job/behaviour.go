@@ -43,39 +43,40 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 // Behaviour makes the server act like a faulty or slow analysis server, so that clients can be tested against it. The
 // zero value is a correct server. A job keeps the behaviour that was current when it was accepted.
 type Behaviour struct {
-	// Delay is the minimum time from the acceptance to the outcome. Meanwhile progress is reported, and no analysis slot
-	// is occupied.
+	// Delay is the minimum time from the acceptance to the outcome. During the delay the server reports progress, and the
+	// job occupies no analysis slot.
 	Delay Duration `json:"delay" env:"DELAY"`
-	// AcceptDelay is how long the response to a POST is delayed.
+	// AcceptDelay is how long the server waits before it handles a POST.
 	AcceptDelay Duration `json:"accept_delay" env:"ACCEPT_DELAY"`
-	// Instant reports a fixed minimal result without an analysis.
+	// Instant makes every job succeed with a fixed minimal result, without an analysis.
 	Instant bool `json:"instant" env:"INSTANT"`
 	// Fail makes every job fail without an analysis.
 	Fail bool `json:"fail" env:"FAIL"`
-	// FailReason is the error that Fail reports; if empty, a fixed sentence.
+	// FailReason is the error text of jobs that fail because of Fail; if empty, a fixed sentence.
 	FailReason string `json:"fail_reason,omitempty" env:"FAIL_REASON"`
-	// RejectStatus, unless it is 0, is the status with which POSTs are rejected, for example 503 or 400.
+	// RejectStatus is the HTTP status with which POSTs are rejected, for example 503 or 400; 0 rejects none.
 	RejectStatus int `json:"reject_status" env:"REJECT_STATUS"`
-	// RejectRetryAfter, if it is positive, is the Retry-After of a rejection, in whole seconds, rounded up.
+	// RejectRetryAfter is the header Retry-After of a rejection, in whole seconds, rounded up; 0 leaves it out.
 	RejectRetryAfter Duration `json:"reject_retry_after" env:"REJECT_RETRY_AFTER"`
-	// RejectFirst is how many POSTs are rejected after the behaviour was set; 0 rejects all.
+	// RejectFirst is how many POSTs are rejected with RejectStatus after the behaviour was set; 0 sets no limit.
 	RejectFirst int `json:"reject_first" env:"REJECT_FIRST"`
-	// LoseCallbacks sends no callbacks. The status route still reports the outcome.
+	// LoseCallbacks drops all callbacks. The status route still reports the outcome.
 	LoseCallbacks bool `json:"lose_callbacks" env:"LOSE_CALLBACKS"`
 	// RepeatCallbacks is how many extra times each callback is sent; 0 sends it once.
 	RepeatCallbacks int `json:"repeat_callbacks" env:"REPEAT_CALLBACKS"`
-	// ReorderCallbacks delays all callbacks of a job until the outcome, and sends them in a random order in which the
-	// outcome is not the last.
+	// ReorderCallbacks holds all callbacks of a job back until the outcome, and then sends them in a random order in which
+	// the outcome is not the last (unless it is the only one).
 	ReorderCallbacks bool `json:"reorder_callbacks" env:"REORDER_CALLBACKS"`
-	// Seed and the number of the job since the start determine the random order.
+	// Seed determines the random order, together with the number of the job since the start of the server.
 	Seed uint64 `json:"seed" env:"SEED"`
-	// CallbackFirst delays the response to a POST until the callback of the outcome was delivered or has failed.
+	// CallbackFirst delays the response to a POST until the callback of the outcome was delivered or its last attempt has
+	// failed.
 	CallbackFirst bool `json:"callback_first" env:"CALLBACK_FIRST"`
-	// NoProgress sends only the outcome, without progress.
+	// NoProgress sends no progress callbacks, only the outcome.
 	NoProgress bool `json:"no_progress" env:"NO_PROGRESS"`
 }
 
-// Limits of a behaviour, so that a typing error does not make the server unusable.
+// Limits of the fields of a behaviour, so that a typing error does not make the server unusable.
 const (
 	maxBehaviourDelay = 24 * time.Hour
 	maxRepeats        = 1000
@@ -97,7 +98,8 @@ func (b Behaviour) Check() error {
 	return nil
 }
 
-// shuffle reorders the callbacks of the job with the given number.
+// shuffle puts the callbacks of a job, of which the last is the outcome, into a random order in which the outcome is
+// not the last. number is the number of the job.
 func (b Behaviour) shuffle(bodies [][]byte, number uint64) {
 	if len(bodies) < 2 {
 		return
@@ -117,7 +119,8 @@ type BehaviourState struct {
 	rejected int
 }
 
-// Set replaces the behaviour and resets the number of rejected POSTs. It fails like Behaviour.Check.
+// Set replaces the behaviour and resets the number of rejected POSTs. If the behaviour is not valid, Set returns the
+// error of Behaviour.Check and changes nothing.
 func (m *BehaviourState) Set(b Behaviour) error {
 	if err := b.Check(); err != nil {
 		return err
@@ -135,7 +138,8 @@ func (m *BehaviourState) Get() Behaviour {
 	return m.current
 }
 
-// Reject reports whether the next POST must be rejected, and with which status and Retry-After. It counts the rejection.
+// Reject reports whether the next POST must be rejected, and with which status and Retry-After. Each rejection counts
+// towards RejectFirst.
 func (m *BehaviourState) Reject() (status int, retryAfter time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

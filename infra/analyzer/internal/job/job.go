@@ -2,8 +2,8 @@
 //
 // It guarantees:
 //
-//  1. A request with a known idempotency key returns the analysis that was started with the key. No analysis runs twice.
-//  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines: one or two for each
+//  1. A request with the idempotency key of a job that is still kept returns this job and starts no analysis.
+//  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines: at most two for each
 //     job.
 //  3. The callbacks of a job are sent one after the other, the outcome last (unless a Behaviour changes that).
 //  4. The work on a canceled job ends, and no further callback of the job is sent.
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// The reasons why a job or a behaviour is rejected.
+// The reasons why a job (ErrFull, ErrStopping) or a behaviour (ErrBehaviour) is rejected.
 var (
 	ErrFull      = errors.New("queue full")
 	ErrStopping  = errors.New("server stopping")
@@ -30,10 +30,10 @@ var (
 // Request describes the requested analysis.
 type Request struct {
 	AudioURL       string // http, https or s3 URL of the audio
-	VideoID        string // the caller's name for the reference, only for the log
-	WebhookURL     string // called exactly as given
-	TextGridURL    string // accepted but not read
-	PitchURL       string // reference contour; may be empty
+	VideoID        string // the caller's id of the token; only logged
+	WebhookURL     string // URL for callbacks, used exactly as given
+	TextGridURL    string // URL of a TextGrid file; accepted but never fetched
+	PitchURL       string // URL of the reference pitch contour; may be empty
 	CallerID       string // the caller's job id; may be empty
 	IdempotencyKey string // may be empty
 	TraceParent    string // W3C trace context, forwarded with callbacks
@@ -43,8 +43,8 @@ type Request struct {
 // Failure is the reason why an analysis failed. Code and Detail are sent to the caller; Err is only logged.
 type Failure struct {
 	Code      string // stable, kebab-case
-	Detail    string // a sentence for people
-	Retryable bool   // the same request may succeed later
+	Detail    string // a sentence for the user
+	Retryable bool   // whether the same request may succeed later
 	Err       error  // the cause; may be nil
 }
 
@@ -60,10 +60,10 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// codeFailed is the code of a failure without a specific code.
+// codeFailed is the code of failures that have no more specific code.
 const codeFailed = "analysis-failed"
 
-// asFailure returns the failure that err wraps, or a general failure.
+// asFailure returns the *Failure that err wraps, or a retryable failure with codeFailed.
 func asFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -74,11 +74,12 @@ func asFailure(err error) *Failure {
 // Receipt is the result of an accepted request.
 type Receipt struct {
 	ID       string // this server's id of the analysis
-	Replayed bool   // the idempotency key was known
+	Replayed bool   // whether the job was accepted by an earlier request with the same idempotency key
 	done     <-chan struct{}
 }
 
-// Delivered returns a channel that is closed when the outcome was delivered, or when its delivery is not tried again.
+// Delivered returns a channel that is closed when no more callbacks of the job will be sent: the outcome was delivered,
+// its last attempt has failed, or the job was abandoned.
 func (r Receipt) Delivered() <-chan struct{} { return r.done }
 
 // The states of a job.
@@ -103,12 +104,12 @@ type Snapshot struct {
 	Updated  time.Time       `json:"updated_at"`
 }
 
-// Analyser performs the analysis of one request and returns its result as JSON. A *Failure is reported to the caller;
-// for any other error the caller gets a general failure. No error may contain a secret. An Analyser calls progress with
+// Analyser performs the analysis of one request and returns its result as JSON. If the error wraps a *Failure, the
+// caller gets the failure, otherwise a general failure. No error may contain a secret. An Analyser calls progress with
 // 0..100, and only from its own goroutine.
 type Analyser func(ctx context.Context, req Request, progress func(percent int, message string)) (json.RawMessage, error)
 
-// callback is the body of a webhook.
+// callback is the JSON body of a callback.
 type callback struct {
 	Status   string          `json:"status"`
 	Progress *int            `json:"progress,omitempty"`
@@ -117,5 +118,5 @@ type callback struct {
 	Error    string          `json:"error,omitempty"`
 	Code     string          `json:"code,omitempty"`
 	Retry    *bool           `json:"retryable,omitempty"`
-	ID       string          `json:"analysis_id"` // this server's id, for the receiver's log
+	ID       string          `json:"analysis_id"` // this server's id of the job, for the receiver's log
 }

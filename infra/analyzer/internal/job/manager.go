@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The causes with which the contexts of jobs end.
+// The causes for which the context of a job is canceled.
 var (
 	errGrace    = errors.New("grace period over") // the grace period of a stop
 	errCanceled = errors.New("canceled by the caller")
@@ -21,7 +21,7 @@ var (
 // Settings limit a Manager.
 type Settings struct {
 	QueueSize int           // largest number of accepted and unfinished jobs
-	Grace     time.Duration // how long unfinished jobs may continue after a stop
+	Grace     time.Duration // how long unfinished jobs may continue after the context of Run has ended
 	Retention Retention
 }
 
@@ -36,12 +36,12 @@ type Manager struct {
 	log       zerolog.Logger
 }
 
-// NewManager assembles a manager. Run processes its jobs.
+// NewManager returns a manager, which processes jobs only while Run runs.
 func NewManager(settings Settings, analyse Analyser, notifier *Notifier, behaviour *BehaviourState, log zerolog.Logger) *Manager {
 	return &Manager{
 		settings: settings, analyse: analyse, notifier: notifier, behaviour: behaviour, log: log,
 		registry: newRegistry(settings.Retention),
-		queue:    make(chan *task, settings.QueueSize), // as long as the limit of open jobs, so that sending never blocks
+		queue:    make(chan *task, settings.QueueSize), // as long as the largest number of accepted jobs, so that sending never blocks
 	}
 }
 
@@ -65,16 +65,17 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 	return Receipt{ID: id, done: t.done}, nil
 }
 
-// Status returns the state of a job. id is this server's id, or the caller's id, of which it returns the newest job.
-// Status returns false if the job is not known.
+// Status returns the state of a job. id is this server's id of the job or the caller's id. If several jobs have the
+// caller's id, Status returns the newest. It returns false if no job has the id.
 func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
 
-// Cancel ends the work on a job and deletes the job. id is this server's id, or the caller's id, of which it cancels the
-// newest job. No further callback of the job is sent. Cancel returns false if the job is not known.
+// Cancel ends the work on a job and deletes the job. id is this server's id of the job or the caller's id. If several
+// jobs have the caller's id, Cancel cancels the newest. No further callback of the job is sent. Cancel returns false if
+// no job has the id.
 func (m *Manager) Cancel(id string) bool { return m.registry.cancel(id) }
 
-// Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted ones up to the grace period,
-// and returns.
+// Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted jobs up to the grace period,
+// cancels the rest, and returns.
 func (m *Manager) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -102,7 +103,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// process handles one job from acceptance to delivery.
+// process analyses the recording of one job and sends its callbacks, the outcome last.
 func (m *Manager) process(ctx context.Context, t *task) {
 	defer m.registry.deliver(t)
 	ctx, stop := context.WithCancelCause(ctx)
@@ -140,7 +141,7 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).AnErr("reason", err).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
 }
 
-// logAbandoned logs why a job has no outcome.
+// logAbandoned logs why a job has ended without an outcome.
 func logAbandoned(ctx context.Context) {
 	level := zerolog.WarnLevel
 	if errors.Is(context.Cause(ctx), errCanceled) {
@@ -149,10 +150,11 @@ func logAbandoned(ctx context.Context) {
 	zerolog.Ctx(ctx).WithLevel(level).AnErr("reason", context.Cause(ctx)).Msg("analysis abandoned")
 }
 
-// outcome performs the analysis, or what the behaviour defines instead, and waits for the delay of the behaviour.
+// outcome returns the result or the error of the analysis. If the behaviour has Fail or Instant, it returns a fixed
+// outcome without an analysis. It returns only after the delay of the behaviour.
 func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMessage, error) {
 	b := t.behaviour
-	share := 1.0 // fraction of the progress that the analysis reports; the delay reports the rest
+	share := 1.0 // fraction of the progress that is for the analysis; the rest is for the delay
 	if b.Delay > 0 {
 		share = 0.3
 	}
@@ -180,14 +182,14 @@ func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMe
 }
 
 func failReason(b Behaviour) error {
-	detail := b.FailReason // text that the tester chose
+	detail := b.FailReason
 	if detail == "" {
 		detail = "analysis failed as the behaviour asks"
 	}
 	return &Failure{Code: codeFailed, Detail: detail, Retryable: true}
 }
 
-// delay reports progress until the delay of the behaviour is over.
+// delay waits until the delay of the behaviour is over, and reports progress meanwhile.
 func (m *Manager) delay(ctx context.Context, t *task, progress func(int, string)) {
 	total := time.Duration(t.behaviour.Delay)
 	rest := total - time.Since(t.accepted)

@@ -14,7 +14,8 @@ import (
 	"sori.internal/infra/analyzer/internal/job"
 )
 
-// manage runs a manager with an analyser; stop ends it and waits for its end.
+// manage runs a manager with the given analyser until stop is called or the test ends. stop waits until Run has
+// returned.
 func manage(t *testing.T, settings job.Settings, analyse job.Analyser) (m *job.Manager, stop func()) {
 	t.Helper()
 	if settings.Retention == (job.Retention{}) {

@@ -5,25 +5,25 @@ import (
 	"encoding/json"
 )
 
-// outboxSize is larger than the number of callbacks of any job, so that put does not wait for the receiver.
+// outboxSize is larger than the number of callbacks of any job, so that put never waits for the receiver.
 const outboxSize = 32
 
-// outbox sends the callbacks of one job in order, concurrently with the analysis. Only one goroutine may call put and
-// close, and another one run. err may be read after run has returned.
+// outbox sends the callbacks of one job in order, concurrently with the analysis. One goroutine may call put and close,
+// another one run. The field err may be read after run has returned.
 type outbox struct {
 	notifier *Notifier
 	task     *task
 	queue    chan callback
 	deaf     bool // the receiver did not accept a progress callback: from then on only the outcome is sent
 	held     [][]byte
-	err      error // reason why the outcome was not delivered
+	err      error // why the outcome was not delivered; nil if it was
 }
 
 func newOutbox(notifier *Notifier, t *task) *outbox {
 	return &outbox{notifier: notifier, task: t, queue: make(chan callback, outboxSize)}
 }
 
-// put adds a callback. Progress is dropped if the queue is full, since later progress replaces it.
+// put adds a callback to the queue. If the queue is full, put drops a progress callback, since a later one replaces it.
 func (o *outbox) put(c callback) {
 	if c.Status != StatusProcessing {
 		o.queue <- c
@@ -61,7 +61,7 @@ func (o *outbox) run(ctx context.Context) {
 	}
 }
 
-// send delivers one callback, and repeats it as often as the behaviour requires.
+// send delivers one callback, as many times as RepeatCallbacks of the behaviour requires.
 func (o *outbox) send(ctx context.Context, body []byte, progress bool) {
 	if progress && o.deaf {
 		return
@@ -69,7 +69,7 @@ func (o *outbox) send(ctx context.Context, body []byte, progress bool) {
 	for range 1 + o.task.behaviour.RepeatCallbacks {
 		attempts := o.notifier.Attempts()
 		if progress {
-			attempts = 1 // later progress replaces it
+			attempts = 1 // a later progress callback replaces this one
 		}
 		if err := o.notifier.Send(ctx, o.task.req, body, attempts); err != nil {
 			if progress {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Retention limits the finished jobs that are kept. When one of the limits is exceeded, the oldest jobs are removed.
+// Retention limits the finished jobs that are kept. When a limit is exceeded, the oldest finished jobs are removed.
 type Retention struct {
 	Jobs  int           // number of finished jobs
 	Bytes int           // total size of the results of the finished jobs
@@ -16,15 +16,15 @@ type Retention struct {
 }
 
 // task is one job from acceptance to delivery. The lock of the registry guards the fields snapshot, stop and canceled;
-// the other fields do not change.
+// the other fields do not change after the job was added.
 type task struct {
 	req       Request
 	behaviour Behaviour
 	number    uint64
 	accepted  time.Time
-	done      chan struct{} // closed when the outcome is delivered
+	done      chan struct{} // closed when no more callbacks of the job will be sent
 	snapshot  Snapshot
-	stop      context.CancelCauseFunc // ends the work on the job; nil before the work begins
+	stop      context.CancelCauseFunc // cancels the context of the job; nil before the work begins
 	canceled  bool
 }
 
@@ -33,11 +33,11 @@ type registry struct {
 	mu       sync.Mutex
 	keep     Retention
 	byID     map[string]*task
-	byCaller map[string]*task // the newest job of each caller's id
+	byCaller map[string]*task // for each id of a caller, the newest job with this id
 	byKey    map[string]*task
-	finished []*task // in the order in which they finished
+	finished []*task // finished jobs, in the order in which they finished
 	bytes    int     // bytes of the results of finished jobs
-	open     int     // jobs that are accepted and not yet delivered
+	open     int     // number of accepted jobs whose processing has not ended
 	count    uint64
 	closed   bool
 }
@@ -46,7 +46,8 @@ func newRegistry(keep Retention) *registry {
 	return &registry{keep: keep, byID: map[string]*task{}, byCaller: map[string]*task{}, byKey: map[string]*task{}}
 }
 
-// add registers a new job, or returns the existing job with the same idempotency key.
+// add registers a new job and returns nil, or returns the existing job with the same idempotency key. It fails with
+// ErrStopping or ErrFull.
 func (r *registry) add(t *task, limit int) (existing *task, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +71,7 @@ func (r *registry) add(t *task, limit int) (existing *task, err error) {
 	if t.req.IdempotencyKey != "" {
 		r.byKey[t.req.IdempotencyKey] = t
 	}
-	return nil, nil // no existing job is the normal case
+	return nil, nil // nil without an error: the job is new
 }
 
 // progress updates a running job's snapshot.
@@ -99,7 +100,7 @@ func (r *registry) finish(t *task, results json.RawMessage, failure *Failure, no
 	r.evict(now)
 }
 
-// deliver marks a job as delivered, so that it no longer counts as open.
+// deliver marks the processing of a job as ended: the job no longer counts as open.
 func (r *registry) deliver(t *task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,8 +108,8 @@ func (r *registry) deliver(t *task) {
 	close(t.done)
 }
 
-// evict removes the oldest finished jobs that exceed a limit. The newest result is not removed because of its size. The
-// caller must hold the lock.
+// evict removes the oldest finished jobs until no limit of Retention is exceeded. The limit of bytes never removes the
+// last remaining job. The caller must hold the lock.
 func (r *registry) evict(now time.Time) {
 	for len(r.finished) > 0 {
 		t := r.finished[0]
@@ -144,7 +145,7 @@ func (r *registry) begin(t *task, stop context.CancelCauseFunc) {
 	}
 }
 
-// cancel ends the work on a job, and forgets the job with its result. It returns false if no job has the id.
+// cancel ends the work on a job, and deletes the job and its result. It returns false if no job has the id.
 func (r *registry) cancel(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +165,7 @@ func (r *registry) cancel(id string) bool {
 	return true
 }
 
-// lookUp returns a job by either id, or nil. The caller must hold the lock.
+// lookUp returns the job with this server's id or the caller's id, or nil. The caller must hold the lock.
 func (r *registry) lookUp(id string) *task {
 	if t := r.byID[id]; t != nil {
 		return t
@@ -172,7 +173,7 @@ func (r *registry) lookUp(id string) *task {
 	return r.byCaller[id]
 }
 
-// find returns a job by either id.
+// find returns the state of the job with this server's id or the caller's id.
 func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +185,7 @@ func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
 	return t.snapshot, true
 }
 
-// close makes add refuse new jobs.
+// close makes add reject new jobs with ErrStopping.
 func (r *registry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// ErrRefused means that a receiver did not accept a callback and would not accept it later.
+// ErrRefused means that a receiver did not accept a callback, and that another attempt would be useless.
 var ErrRefused = errors.New("webhook refused")
 
 // errBusy means that a receiver may accept a callback later.
@@ -23,14 +23,15 @@ var errBusy = errors.New("webhook receiver busy")
 // userAgent identifies this server to webhook receivers.
 const userAgent = "sori-analyzer/1"
 
-// maxReply is how many bytes of a receiver's response are read, so that the connection can be reused.
+// maxReply is how many bytes of a response are read before it is closed. A connection is reused only after its response
+// was read.
 const maxReply = 64 << 10
 
 // WebhookSettings configure the delivery of callbacks.
 type WebhookSettings struct {
 	Attempts    int           // largest number of attempts to deliver an outcome, at least 1
 	Backoff     time.Duration // delay before the second attempt; doubled for each further one, and jittered
-	MaxBackoff  time.Duration // longest delay, even if a Retry-After is longer
+	MaxBackoff  time.Duration // longest delay, even if a receiver's Retry-After is longer
 	Timeout     time.Duration // time limit of one attempt
 	Concurrency int           // largest number of concurrent attempts
 }
@@ -65,9 +66,9 @@ func (n *Notifier) Attempts() int { return n.settings.Attempts }
 func (n *Notifier) Close() { n.client.CloseIdleConnections() }
 
 // Send posts a body to the request's webhook URL. After a transport error or the status 408, 425, 429 or 5xx it posts
-// again, up to the given number of attempts. Before that it waits for the receiver's Retry-After, or for a growing delay
-// of which up to half is random ("Exponential backoff and jitter", AWS Architecture Blog, 2015). After any other status
-// than 2xx the error wraps ErrRefused.
+// again, up to the given number of attempts. Before each further attempt it waits for the receiver's Retry-After, or
+// for a growing delay of which up to half is random ("Exponential backoff and jitter", AWS Architecture Blog, 2015). If
+// the status is any other except 2xx, Send returns an error that wraps ErrRefused.
 func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts int) error {
 	delay := n.settings.Backoff
 	for attempt := 1; ; attempt++ {
@@ -86,7 +87,7 @@ func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts 
 	}
 }
 
-// try posts once. If the receiver is busy, it returns the Retry-After of the response, or 0 if there is none.
+// try posts once. If the receiver is busy, try returns the time in the header Retry-After, or 0 if there is none.
 func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Duration, error) {
 	select {
 	case n.slots <- struct{}{}:
@@ -115,7 +116,7 @@ func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Dura
 		return 0, fmt.Errorf("send webhook: %w", err)
 	}
 	defer reply.Body.Close()
-	_, _ = io.CopyN(io.Discard, reply.Body, maxReply) // so that the connection can be reused
+	_, _ = io.CopyN(io.Discard, reply.Body, maxReply) // the connection is reused only if the body was read
 	switch code := reply.StatusCode; {
 	case code >= 200 && code < 300:
 		return 0, nil

@@ -30,7 +30,7 @@ func TestEveryStatusHasItsVerdict(t *testing.T) {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			calls.Add(1)
 			w.Header().Set("Location", "/elsewhere")
-			w.Header().Set("Retry-After", "9999") // limited by the longest wait
+			w.Header().Set("Retry-After", "9999") // Send must wait for MaxBackoff only
 			w.WriteHeader(status)
 		}))
 		err := notifier(t, 3).Send(t.Context(), job.Request{WebhookURL: s.URL}, []byte("{}"), 3)

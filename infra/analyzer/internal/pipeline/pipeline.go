@@ -1,9 +1,9 @@
-// Package pipeline performs the work of one job: it fetches the recording and the reference into files, and a worker
-// decodes, measures and compares them.
+// Package pipeline performs the work of one job: it fetches the recording and the pitch reference into files, and lets
+// a worker decode and measure the recording and compare its pitch with the reference.
 //
 // Several jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so fewer
-// jobs measure at the same time. The number of jobs that have files is limited, and so is the temporary storage, whatever
-// the number of jobs that wait. If a reference contour cannot be used, the result has a warning instead of the
+// jobs measure at the same time. The number of jobs with temporary files is limited; jobs that wait have none, so that
+// the temporary storage is limited, too. If a reference contour cannot be used, the result has a warning instead of the
 // comparison; the analysis does not fail.
 package pipeline
 
@@ -21,12 +21,12 @@ import (
 	"sori.internal/infra/analyzer/internal/worker"
 )
 
-// maxReference is the largest size of a pitch reference in bytes: about two hours in the usual form.
+// maxReference is the largest size of a pitch reference, in bytes: a list with a point every 10 ms for about two hours.
 const maxReference = 32 << 20
 
 // Settings limit the work.
 type Settings struct {
-	Places   int   // largest number of jobs that have files at the same time
+	Places   int   // largest number of jobs that have temporary files at the same time
 	MaxBytes int64 // largest size of an audio file, in bytes
 }
 
@@ -66,8 +66,8 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 	return result, nil
 }
 
-// explain returns the error of a recording without a result. If the recording is not the cause, a later attempt may
-// succeed.
+// explain returns the error of a failed analysis. If the recording is the cause, the error is a *job.Failure that is
+// not retryable. Any other failure is retryable.
 func explain(err error) error {
 	err = fmt.Errorf("analyse: %w", err)
 	if e, ok := errors.AsType[*decode.Error](err); ok {
@@ -76,7 +76,8 @@ func explain(err error) error {
 	return err
 }
 
-// unfetched returns the error of a recording that could not be fetched. Its URL may be valid in a later attempt.
+// unfetched returns the error of a recording that could not be fetched: a *job.Failure. Unless the recording is too
+// large, the failure is retryable, since the URL of a later request may be valid.
 func (p *Pipeline) unfetched(err error) error {
 	err = fmt.Errorf("fetch audio: %w", err)
 	if errors.Is(err, source.ErrTooLarge) {
@@ -86,13 +87,13 @@ func (p *Pipeline) unfetched(err error) error {
 	return &job.Failure{Code: "audio-unreachable", Detail: "The recording could not be fetched.", Retryable: true, Err: err}
 }
 
-// fetched are the files of a job.
+// fetched contains the temporary files of a job.
 type fetched struct {
-	audio, reference *source.File // reference is nil if there is none
+	audio, reference *source.File // reference is nil if the request names none or if it could not be fetched
 	warnings         []string
 }
 
-// recording describes the files to a worker.
+// recording returns the paths of the files and the warnings in the form that a worker needs.
 func (f fetched) recording() worker.Recording {
 	r := worker.Recording{Path: f.audio.Name(), Size: f.audio.Size, Warnings: f.warnings}
 	if f.reference != nil {
@@ -101,7 +102,7 @@ func (f fetched) recording() worker.Recording {
 	return r
 }
 
-// close removes the files. A temporary file that cannot be removed is no failure of the job.
+// close removes the files. If a temporary file cannot be removed, the job does not fail.
 func (f fetched) close() {
 	for _, file := range []*source.File{f.audio, f.reference} {
 		if file != nil {
@@ -110,7 +111,8 @@ func (f fetched) close() {
 	}
 }
 
-// get fetches the audio, and the reference if the request names one.
+// get fetches the audio, and the pitch reference if the request names one. If the reference cannot be fetched, files
+// gets a warning.
 func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err error) {
 	if files.audio, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes); err != nil {
 		return files, p.unfetched(err)

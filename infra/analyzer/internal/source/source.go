@@ -1,8 +1,9 @@
 // Package source fetches the files that a request names into temporary files.
 //
-// It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every
-// fetch is limited in bytes and time. After a transport error, or a response of a busy server, it is repeated. No error
-// contains the path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
+// It supports http and https URLs, which include presigned URLs, and s3://bucket/key with the credentials in Settings.
+// Every fetch is limited in bytes and time. After a transport error, or a response of a busy server, the fetch is tried
+// again. No error contains the path or the query of a URL: a presigned URL is a secret, and errors are sent to the
+// caller and logged.
 //
 // The threat is server-side request forgery: a caller can make this server connect to any host, including hosts inside
 // its network, unless Settings.Hosts lists the hosts that are allowed. Redirects to another host are never followed.
@@ -26,7 +27,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Reasons why a fetch fails. After these errors, except errBusy, the fetch is not repeated.
+// Reasons why a server or a URL makes a fetch fail. Of these only errBusy lets the fetch be tried again.
 var (
 	ErrURL      = errors.New("unusable url")
 	ErrTooLarge = errors.New("file too large")
@@ -39,9 +40,9 @@ type Settings struct {
 	Timeout   time.Duration // time limit of one attempt, body included
 	Attempts  int           // largest number of attempts of a fetch, at least 1
 	Backoff   time.Duration // delay before the second attempt, doubled for each further one
-	TempDir   string        // folder of the fetched files; if empty, the system's
-	Hosts     []string      // host or host:port of allowed http and https URLs; if empty, all
-	Endpoint  string        // host:port or URL of S3; if empty, AWS
+	TempDir   string        // folder of the temporary files; if empty, the system's temporary folder
+	Hosts     []string      // allowed hosts (host or host:port) of http and https URLs; if empty, all hosts
+	Endpoint  string        // host:port or URL of the S3 server; if empty, AWS
 	Region    string
 	AccessKey string
 	SecretKey string
@@ -54,7 +55,7 @@ type Fetcher struct {
 	s3       *minio.Core
 }
 
-// New returns a fetcher. It does not connect.
+// New returns a fetcher. It connects to no server.
 func New(settings Settings) (*Fetcher, error) {
 	host, secure := settings.Endpoint, true
 	if u, err := url.Parse(settings.Endpoint); err == nil && u.Host != "" {
@@ -75,7 +76,7 @@ func New(settings Settings) (*Fetcher, error) {
 	return &Fetcher{settings: settings, client: client, s3: s3}, nil
 }
 
-// maxRedirects is how many redirects of one host are followed.
+// maxRedirects is the largest number of redirects in one attempt.
 const maxRedirects = 5
 
 // sameHost follows a redirect only to the host and the scheme of the first URL. A host that a caller may use must not be
@@ -88,7 +89,7 @@ func sameHost(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// checkHost returns an error if a URL may not be fetched.
+// checkHost returns an error if Settings.Hosts does not allow the host of a URL.
 func (f *Fetcher) checkHost(u *url.URL) error {
 	hosts := f.settings.Hosts
 	if len(hosts) == 0 || slices.Contains(hosts, u.Host) || slices.Contains(hosts, u.Hostname()) && u.Port() == "" {
@@ -100,7 +101,7 @@ func (f *Fetcher) checkHost(u *url.URL) error {
 // Close closes idle connections.
 func (f *Fetcher) Close() { f.client.CloseIdleConnections() }
 
-// Check returns an error unless Fetcher supports the form of a reference.
+// Check returns an error unless a reference is an s3 URL with a bucket and a key, or an http or https URL with a host.
 func Check(reference string) error {
 	if _, _, ok, err := splitS3(reference); ok {
 		return err
@@ -109,8 +110,8 @@ func Check(reference string) error {
 	return err
 }
 
-// splitS3 splits s3://bucket/key. The key is used unchanged, as by the usual S3 tools: it is not a URL path, and may
-// contain % and ?.
+// splitS3 splits s3://bucket/key. ok is false if reference is not an s3 URL. The key is used unchanged, as by the usual
+// S3 tools: it is not a URL path, and may contain % and ?.
 func splitS3(reference string) (bucket, key string, ok bool, err error) {
 	rest, ok := strings.CutPrefix(reference, "s3://")
 	if !ok {
@@ -126,7 +127,7 @@ func splitS3(reference string) (bucket, key string, ok bool, err error) {
 func parseHTTP(reference string) (*url.URL, error) {
 	u, err := url.Parse(reference)
 	if err != nil {
-		return nil, fmt.Errorf("parse url: %w", ErrURL) // the cause contains the URL
+		return nil, fmt.Errorf("parse url: %w", ErrURL) // err is not wrapped, since its text contains the URL
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("url scheme %.16q: %w", u.Scheme, ErrURL)
@@ -160,7 +161,7 @@ func (f *Fetcher) temporary() (*os.File, error) {
 	return tmp, nil
 }
 
-// CheckStorage checks that temporary files can be written, since otherwise no analysis can succeed. It creates a
+// CheckStorage checks whether temporary files can be written, without which no analysis can succeed. It creates a
 // temporary file, writes to it and removes it.
 func (f *Fetcher) CheckStorage() error {
 	tmp, err := f.temporary()
@@ -173,8 +174,8 @@ func (f *Fetcher) CheckStorage() error {
 	return errors.Join(err, (&File{File: tmp}).Close())
 }
 
-// File fetches the target of a reference into a temporary file, which the caller must close. It fails with ErrTooLarge if
-// the target has more than limit bytes.
+// File fetches the file that a reference names into a temporary file, which the caller must close. It fails with
+// ErrTooLarge if the file has more than limit bytes.
 func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
 	tmp, err := f.temporary()
 	if err != nil {
@@ -201,7 +202,7 @@ func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*Fil
 	return file, nil
 }
 
-// retry opens the reference and calls use with its body. It tries again after errors that may be temporary.
+// retry opens the reference and calls use with the body. After an error that may be temporary it tries again.
 func (f *Fetcher) retry(ctx context.Context, reference string, limit int64, use func(io.Reader) error) error {
 	delay := f.settings.Backoff
 	for attempt := 1; ; attempt++ {
@@ -238,7 +239,7 @@ func (f *Fetcher) once(ctx context.Context, reference string, limit int64, use f
 	return nil
 }
 
-// open begins a fetch. host is the host or the bucket, for error messages.
+// open starts to fetch a reference. size is -1 if it is not known. host is the host or the bucket, for error messages.
 func (f *Fetcher) open(ctx context.Context, reference string) (body io.ReadCloser, size int64, host string, err error) {
 	bucket, key, ok, err := splitS3(reference)
 	if err != nil {
@@ -286,7 +287,7 @@ func (f *Fetcher) openS3(ctx context.Context, bucket, key string) (io.ReadCloser
 	return nil, 0, fmt.Errorf("get object: %w", withoutURL(err))
 }
 
-// withoutURL unwraps an error whose text contains the URL.
+// withoutURL returns the cause of a *url.Error, whose own text contains the URL. It returns any other error unchanged.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -295,7 +296,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// refusal returns the error for a status: errBusy if a later attempt may succeed, otherwise ErrRefused.
+// refusal returns the error for an HTTP status: errBusy if a later attempt may succeed, otherwise ErrRefused.
 func refusal(status int) error {
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:

@@ -89,7 +89,7 @@ func TestBusyServersAreTriedAgainAndRefusalsAreNot(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 		case n == 1:
 			w.WriteHeader(http.StatusServiceUnavailable)
-		case n == 2: // the connection ends in the middle of the body
+		case n == 2: // the response ends in the middle of its body
 			w.Header().Set("Content-Length", "5")
 			_, _ = w.Write([]byte("oth"))
 		default:

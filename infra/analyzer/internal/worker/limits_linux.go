@@ -10,15 +10,15 @@ import (
 	"sori.internal/shared/processlimit"
 )
 
-// limits limits the memory of this process: its address space (RLIMIT_AS), since Go ends a process that gets no more
-// address space. The limit counts from the size at the first call of set, because Go and the race detector reserve much
+// limits limits the address space of this process (RLIMIT_AS). Go ends a process that gets no more address space. The
+// limit is relative to the address space at the first call of set, because Go and the race detector reserve much
 // address space that they never use.
 type limits struct {
 	mu    sync.Mutex
-	bytes uint64 // the limit; 0 until it was set
+	bytes uint64 // the limit; 0 until set is called
 }
 
-// set sets the limit to the present size and the given number of bytes. Further calls do nothing.
+// set limits the address space to its present size plus memory, in bytes. Only the first call has an effect.
 func (l *limits) set(memory int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +37,8 @@ func (l *limits) set(memory int64) error {
 	return limitMemory(l.bytes)
 }
 
-// limitMemory sets the soft limit of the address space. The hard limit stays, so that the soft one can be lifted again.
+// limitMemory sets the soft limit of the address space. The hard limit stays unchanged, so that run can lift the soft
+// limit.
 func limitMemory(bytes uint64) error {
 	var now syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_AS, &now); err != nil {
@@ -50,8 +51,8 @@ func limitMemory(bytes uint64) error {
 	return nil
 }
 
-// run starts the decoder, which has a limit of its own. It lifts the limit meanwhile, because a process inherits the
-// limits of the process that starts it.
+// run starts the decoder. A process inherits the limits of its parent, and the decoder has a limit of its own.
+// Therefore run lifts the limit of this process until the decoder has started.
 func (l *limits) run(cmd *exec.Cmd) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

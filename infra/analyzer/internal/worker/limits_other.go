@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// limits limits the memory of Go's heap. A limit for the whole process works only on Linux.
+// limits limits the heap of the Go runtime. A limit for the whole process is supported only on Linux.
 type limits struct{}
 
 func (*limits) set(memory int64) error {

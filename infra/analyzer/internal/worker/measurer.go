@@ -15,24 +15,24 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// idleTime is how long a worker waits for the next recording.
+// idleTime is how long a worker without a recording is kept.
 const idleTime = time.Minute
 
-// usualSlack is how many times longer than its processor time an analysis may take, since other processes use the
-// processor, too.
+// usualSlack is the largest ratio of the total time of an analysis to its permitted processor time. The total time is
+// longer, since other processes use the processor, too.
 const usualSlack = 8
 
 // Settings limit a Measurer.
 type Settings struct {
-	Program        string          // path of a program whose main calls RunChild; if empty, this program
+	Program        string          // path of a worker program, whose main calls RunChild; if empty, the path of this program
 	Processes      int             // largest number of recordings that are analysed at the same time
 	Decoder        *decode.Program // finds the decoder program
-	DecoderMemory  int64           // bytes that the decoding of one recording may allocate
+	DecoderMemory  int64           // largest memory of the decoder for one recording, in bytes
 	MaxSeconds     float64         // longest duration of a recording that is accepted
 	MaxPitchPoints int             // largest number of values in the pitch track of a result
 }
 
-// Recording is what a worker analyses.
+// Recording names the files that a worker analyses.
 type Recording struct {
 	Path      string   // path of a regular file
 	Size      int64    // size in bytes
@@ -54,7 +54,7 @@ func New(settings Settings) *Measurer {
 	return m
 }
 
-// Close ends the idle workers. A worker that is analysing a recording ends after this recording.
+// Close ends the idle workers. A worker that is analysing a recording ends after this analysis.
 func (m *Measurer) Close() { m.pool.Close() }
 
 // process is a running worker.
@@ -64,7 +64,8 @@ type process struct {
 	served  int // number of requests
 }
 
-// Errors of this package. errNotHooked keeps a program from starting itself again and again.
+// Errors of this package. errNotHooked keeps a worker whose main does not call RunChild from starting workers
+// endlessly.
 var (
 	errNotHooked = errors.New("this process is a worker: main must call RunChild before anything else")
 	errGone      = errors.New("the worker does not answer")
@@ -94,7 +95,8 @@ func (m *Measurer) launch(context.Context) (*process, error) {
 }
 
 // Measure analyses a recording and returns its result as JSON. A *decode.Error means that the recording is the cause of
-// the failure. Measure calls progress with the analysed fraction, first with 0 when a worker begins.
+// the failure. Measure calls progress with 0 when a worker begins, and then with the fraction of the recording that was
+// analysed.
 func (m *Measurer) Measure(ctx context.Context, r Recording, progress func(float64)) (json.RawMessage, error) {
 	req, err := m.request(ctx, r)
 	if err != nil {
@@ -108,15 +110,17 @@ func (m *Measurer) Measure(ctx context.Context, r Recording, progress func(float
 		p.served++
 		fresh := p.served == 1
 		result, fit, err := m.exchange(ctx, p, req, progress)
-		m.pool.Give(p, fit) // from here on, another request may use the worker
-		// A worker that was idle may have died before it read the request, and for another reason than this recording.
+		m.pool.Give(p, fit) // from now on another job may use the worker
+		// An idle worker may have died before it read the request. Then the recording is not the cause, and another worker
+		// gets it.
 		if fresh || !errors.Is(err, errUnseen) {
 			return result, err
 		}
 	}
 }
 
-// request returns the request for a recording. It waits for the decoder program to be built, if the recording needs it.
+// request returns the request for a recording. If the recording needs the decoder program, it waits until the program
+// is built.
 func (m *Measurer) request(ctx context.Context, r Recording) (request, error) {
 	req := request{
 		Path: r.Path, Size: r.Size, Reference: r.Reference, Warnings: r.Warnings,
@@ -140,7 +144,7 @@ func (m *Measurer) exchange(ctx context.Context, p *process, req request, progre
 	defer time.AfterFunc(time.Duration(limit*float64(time.Second)), func() { late.Store(true); p.Kill() }).Stop()
 
 	last, seen := p.ask(req, progress)
-	alive := unhook() // false if ctx has ended: then the worker is being killed
+	alive := unhook() // false if ctx has ended and the worker is being killed
 	if last != nil {
 		return last.Result, last.Ended && alive, last.err()
 	}
@@ -160,8 +164,8 @@ func (m *Measurer) exchange(ctx context.Context, p *process, req request, progre
 	return nil, false, err
 }
 
-// ask sends a request and returns the last line of the answer, or nil if the worker ended before. seen is true if the
-// worker has begun with the recording.
+// ask sends a request and returns the last line of the answer, or nil if the worker ended before that line. seen is
+// true if the worker has begun with the recording.
 func (p *process) ask(req request, progress func(float64)) (last *answer, seen bool) {
 	line, err := json.Marshal(req)
 	if err != nil {
@@ -186,7 +190,7 @@ func (p *process) ask(req request, progress func(float64)) (last *answer, seen b
 	return nil, seen
 }
 
-// err returns the error of the last line of an answer, or nil if it is a result.
+// err returns the error of the last line of an answer, or nil if the line contains a result.
 func (a *answer) err() error {
 	switch {
 	case a.Code != "":

@@ -17,8 +17,9 @@ import (
 	"sori.internal/shared/processlimit"
 )
 
-// RunChild runs a worker if this process was started as one. It then returns true, and the caller must exit with the
-// code. In any other process it does nothing and returns false. A main must call it first.
+// RunChild runs a worker if this process was started as a worker. It then returns true, and the caller must exit with
+// the code. In any other process it does nothing and returns false. The main function of a program must call RunChild
+// first.
 func RunChild() (ran bool, code int) {
 	if os.Getenv(roleVariable) == "" {
 		return false, 0
@@ -35,12 +36,12 @@ type server struct {
 	mu      sync.Mutex // excludes the analysis and the goroutine of watch from each other
 	answers *json.Encoder
 	limits  limits
-	program string // path of the decoder
+	program string // path of the decoder program
 	decoder *decode.Decoder
 }
 
-// serve answers requests until they end. A goroutine reads the requests, so that the process ends together with the
-// sender of the requests, even during an analysis.
+// serve answers the requests, one after the other. A separate goroutine reads the requests, and exits the process when
+// they end, even during an analysis.
 func serve(ctx context.Context, requests io.Reader, answers io.Writer) error {
 	s := &server{answers: json.NewEncoder(answers)}
 	lines := make(chan []byte)
@@ -50,7 +51,7 @@ func serve(ctx context.Context, requests io.Reader, answers io.Writer) error {
 		for scanner.Scan() {
 			lines <- append([]byte(nil), scanner.Bytes()...)
 		}
-		os.Exit(0) //nolint:revive // no client is left to answer, and measuring is not interrupted
+		os.Exit(0) //nolint:revive // no client is left to answer, and an analysis cannot be interrupted
 	}()
 	for line := range lines {
 		var req request
@@ -85,7 +86,7 @@ func (s *server) answer(ctx context.Context, req request) error {
 	return s.send(last)
 }
 
-// analyse returns the last line of an answer.
+// analyse analyses a recording, and returns the last line of the answer.
 func (s *server) analyse(ctx context.Context, req request) answer {
 	options := analysis.Options{
 		MaxSeconds: req.MaxSeconds, MaxPitchPoints: req.MaxPitchPoints,
@@ -111,17 +112,17 @@ func (s *server) analyse(ctx context.Context, req request) answer {
 	return answer{Result: text}
 }
 
-// progress returns a function that sends the progress, a few times for each recording.
+// progress returns a function that sends the progress of a recording at each quarter.
 func (s *server) progress() func(float64) {
 	next := 0.25
 	return func(fraction float64) {
 		for ; next <= fraction && next < 1; next += 0.25 {
-			_ = s.send(answer{Progress: next}) // if nobody reads the answers, the process ends with the requests
+			_ = s.send(answer{Progress: next}) // an error is irrelevant: without a reader of answers the process is about to end
 		}
 	}
 }
 
-// failed returns the answer for a recording without a result.
+// failed returns the last line of the answer for a recording that could not be analysed.
 func failed(err error, maxSeconds float64) answer {
 	if errors.Is(err, analysis.ErrTooLong) {
 		detail := fmt.Sprintf("The recording is longer than %.0f seconds, which is the limit here.", maxSeconds)
@@ -142,7 +143,8 @@ func readReference(path string) ([]float64, error) {
 	return analysis.ParseReference(file)
 }
 
-// decoderFor returns the decoder for a request. Its process is kept for the next request.
+// decoderFor returns the decoder for a request. It reuses the decoder of earlier requests unless the request needs
+// another decoder program.
 func (s *server) decoderFor(req request) *decode.Decoder {
 	if s.decoder != nil && (s.program == req.Decoder || req.Decoder == "") {
 		return s.decoder
@@ -158,11 +160,12 @@ func (s *server) decoderFor(req request) *decode.Decoder {
 	return s.decoder
 }
 
-// watch ends the process when it has used more processor time than the limit. The returned function ends the watch.
+// watch ends the process when the process has used more processor time than limit. The returned function ends the
+// watch.
 func (s *server) watch(ctx context.Context, limit time.Duration) (stop func()) {
 	return processlimit.Watch(ctx, limit, func() {
 		e := decode.Failure(decoding.CodeLimit, nil)
-		_ = s.send(answer{Code: e.Code, Detail: e.Detail, Error: "processor time exceeded"}) // the process ends in any case
-		os.Exit(1)                                                                           //nolint:revive // measuring is not interrupted
+		_ = s.send(answer{Code: e.Code, Detail: e.Detail, Error: "processor time exceeded"}) // an error is irrelevant: the process ends now
+		os.Exit(1)                                                                           //nolint:revive // an analysis cannot be interrupted
 	})
 }

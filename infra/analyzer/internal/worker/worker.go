@@ -24,8 +24,8 @@ const roleVariable = "SORI_ANALYZER_WORKER"
 
 // Limits of the protocol.
 const (
-	maxRequest = 16 << 10 // bytes of a request
-	maxAnswer  = 64 << 20 // bytes of an answer: a result can have some megabytes
+	maxRequest = 16 << 10 // largest size of a request, in bytes
+	maxAnswer  = 64 << 20 // largest size of a line of an answer, in bytes: a result can have some megabytes
 )
 
 // request is the request to analyse one recording.
@@ -39,11 +39,12 @@ type request struct {
 	DecoderMemory  int64    `json:"decoder_memory"`
 	MaxSeconds     float64  `json:"max_seconds"`
 	MaxPitchPoints int      `json:"max_pitch_points"`
-	Memory         int64    `json:"memory"`      // bytes that the worker may allocate; the first request of a worker sets the limit
-	CPUSeconds     float64  `json:"cpu_seconds"` // limit of the worker's own processor time; the decoder has another limit
+	Memory         int64    `json:"memory"`      // bytes that the worker may allocate; only the first request to a worker sets this limit
+	CPUSeconds     float64  `json:"cpu_seconds"` // limit of the processor time of the worker itself; the decoder has a limit of its own
 }
 
-// answer is one line of the answer to a request: first begun, then any number of progress, then a result or a failure.
+// answer is one line of the answer to a request. The first line has Begun, any number of lines have Progress, and the
+// last line has a result or a failure.
 type answer struct {
 	Begun    bool            `json:"begun,omitempty"`
 	Progress float64         `json:"progress,omitempty"` // fraction of the recording that was analysed
@@ -51,16 +52,16 @@ type answer struct {
 	Code     string          `json:"code,omitempty"` // code of a failure whose cause is the recording
 	Detail   string          `json:"detail,omitempty"`
 	Error    string          `json:"error,omitempty"` // cause of a failure, for the log
-	Ended    bool            `json:"ended,omitempty"` // the last line: the worker is fit for the next recording
+	Ended    bool            `json:"ended,omitempty"` // whether the worker can analyse another recording after this last line
 }
 
-// memory returns the memory that a worker may allocate, in bytes: a constant, and 32 KiB for each second of the longest
+// memory returns the number of bytes that a worker may allocate: a constant, and 32 KiB for each second of the longest
 // recording. An analysis keeps about 10 KB for each second in slices. When append grows a slice, the old and the new
 // array exist at the same time.
 func memory(maxSeconds float64) int64 { return 256<<20 + int64(maxSeconds*(32<<10)) }
 
 // allowance returns the processor time that a worker itself may use for a recording of at most the given number of
-// samples: a constant, and for each sample five times as long as measuring it takes on a usual machine.
+// samples: a constant, and for each sample five times the usual time to measure a sample.
 func allowance(samples int64) time.Duration {
 	const each = 300 * time.Nanosecond
 	return 30*time.Second + time.Duration(min(samples, math.MaxInt64/int64(each)))*each

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// hour is the length of the longest recording that the tests accept.
+// hour is the duration in seconds of the longest recording that the tests accept.
 const hour = 3600
 
 func newMeasurer(t *testing.T) *Measurer {
@@ -49,7 +49,7 @@ func recording(t *testing.T, name string) Recording {
 	return Recording{Path: path, Size: info.Size()}
 }
 
-// long returns a plain WAV file of almost an hour of silence. It needs no disk space.
+// long returns a plain WAV file of almost an hour of silence. The file is sparse and needs no disk space.
 func long(t *testing.T) Recording {
 	t.Helper()
 	head := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00data")
@@ -67,7 +67,7 @@ func long(t *testing.T) Recording {
 
 func ignore(float64) {}
 
-// measure analyses a recording, and checks that it is half a second long.
+// measure analyses the test file with the given name, checks that it lasts half a second, and returns the result.
 func measure(t *testing.T, m *Measurer, name string) map[string]any {
 	t.Helper()
 	text, err := m.Measure(t.Context(), recording(t, name), ignore)
@@ -140,7 +140,8 @@ func TestAReferenceIsReadByTheWorker(t *testing.T) {
 	}
 }
 
-// exceed analyses a long recording with changed limits, and returns the code of the failure.
+// exceed analyses a long recording after change has lowered a limit. It returns the code of the failure. The test fails
+// if the worker is still running.
 func exceed(t *testing.T, change func(*Measurer, *request)) (m *Measurer, code string) {
 	t.Helper()
 	m = newMeasurer(t)
@@ -183,7 +184,8 @@ func TestAWorkerThatExceedsALimitEndsAndOnlyItsRecordingFails(t *testing.T) {
 	}
 }
 
-// start begins a long analysis, and returns its worker when the analysis is under way. end receives the error.
+// start begins a long analysis, and returns the worker once it has begun. The channel end receives the error of the
+// analysis.
 func start(ctx context.Context, t *testing.T, m *Measurer, r Recording) (p *process, end <-chan error) {
 	t.Helper()
 	req, err := m.request(ctx, r)
@@ -234,7 +236,7 @@ func damagedLong(t *testing.T) Recording {
 	return r
 }
 
-// childrenOf returns the processes that a process has started.
+// childrenOf returns the ids of the child processes of a process.
 func childrenOf(t *testing.T, pid int) []string {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -281,13 +283,13 @@ func TestACanceledAnalysisEndsWithItsWorkerAndItsDecoder(t *testing.T) {
 	measure(t, m, "stereo.flac")
 }
 
-// A worker may die between two recordings. The next recording must not fail because of that.
+// A worker may die while it is idle. The next recording must be analysed by a new worker.
 func TestAWorkerThatDiedIdleIsReplaced(t *testing.T) {
 	t.Parallel()
 	m := newMeasurer(t)
 	for range 3 {
 		measure(t, m, "s16.wav")
-		m.pool.Idle()[0].Kill() // the end may be noticed before the next request, or only by the request
+		m.pool.Idle()[0].Kill() // the pool notices the death before the next request, or when the request fails
 	}
 }
 
