@@ -1,10 +1,11 @@
-// Command tusd is a server with the packages of github.com/tus/tusd/v2, with which the scenario ways
-// compares Sori. It has the handler, the S3 store, the lock and the defaults of the command tusd of that
-// module, and those of its flags that the scenario sets. So the flag -tusd of the benchmark can name the
-// original command instead.
+// Command tusd is a tusd server, built from the packages of github.com/tus/tusd/v2. The scenario ways
+// compares Sori with it. It has the same handler, S3 store, lock and defaults as the original command
+// tusd of that module, and accepts those flags of the original that the scenario sets. So the flag -tusd
+// of the benchmark can name the original command instead.
 //
 // The original command contains the clients of three cloud providers. As a dependency of this module it
-// would add these clients to go.mod, and go install needs the network and minutes.
+// would add these clients to go.mod, and its installation by go install would need the network and take
+// minutes.
 package main
 
 import (

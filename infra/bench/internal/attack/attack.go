@@ -88,10 +88,10 @@ func samples(ctx context.Context, a *Client) {
 
 var errNoJob = errors.New("the upload was not accepted")
 
-// settled is how long Prepare waits for a job.
+// settled is the time limit in which the job that Prepare creates must end.
 const settled = 30 * time.Second
 
-// until waits until the attacker's newest job has a status.
+// until waits until the job that Prepare has created has the given status.
 func (a *Client) until(ctx context.Context, status string) error {
 	ctx, cancel := context.WithTimeout(ctx, settled)
 	defer cancel()
@@ -107,7 +107,7 @@ func (a *Client) until(ctx context.Context, status string) error {
 	}
 }
 
-// failing makes a job that fails.
+// failing uploads a recording whose analysis fails, and waits until its job has failed.
 func failing(ctx context.Context, a *Client) error {
 	if a.job = a.upload(ctx, "comments.ogg", hostile.Ogg()); a.job == "" {
 		return errNoJob
@@ -121,7 +121,8 @@ func retries(ctx context.Context, a *Client) {
 	})
 }
 
-// unfinished returns the beginning of an upload: its first bytes of a form with a recording of the given size.
+// unfinished returns an upload that never ends: it announces a recording of the given size, sends only the
+// first bytes of the form, and then one byte at a time.
 func (a *Client) unfinished(size int64, first int) held {
 	form := loadgen.NewNoise(size, 1).Form(0)
 	body, _ := io.ReadAll(io.LimitReader(form.Body, int64(first))) // reading from memory cannot fail
@@ -178,7 +179,8 @@ func references(ctx context.Context, a *Client) {
 	})
 }
 
-// searches searches for parts of names that are too short for an index, and for parts that many names have.
+// searches lists tokens by parts of their names: parts that are too short for an index, and parts that many
+// names contain.
 func searches(ctx context.Context, a *Client) {
 	parts := []string{"a", "0f", "e1", "name", "%25", "zz"}
 	a.repeat(ctx, 64, 300, func(ctx context.Context, i int) {
@@ -227,7 +229,7 @@ func results(ctx context.Context, a *Client) {
 	})
 }
 
-// waiting makes a job that does not end.
+// waiting creates a job that stays open, since the stub analysis server does not complete it.
 func waiting(ctx context.Context, a *Client) error {
 	if a.job = a.upload(ctx, "small.wav", loadgen.Tone(220, 100*time.Millisecond)); a.job == "" {
 		return errNoJob
@@ -235,7 +237,7 @@ func waiting(ctx context.Context, a *Client) error {
 	return nil
 }
 
-// largeResult makes a job with a large result.
+// largeResult creates a job and completes it with a large result.
 func largeResult(ctx context.Context, a *Client) error {
 	if err := waiting(ctx, a); err != nil {
 		return err

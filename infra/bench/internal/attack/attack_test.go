@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// attacker returns a client of a server with a handler.
+// attacker starts a server with the handler, and returns a client of that server.
 func attacker(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -91,7 +91,7 @@ func TestRequestsAreRepeatedWithALimitedNumberAtOnce(t *testing.T) {
 		switch n := calls.Add(1); {
 		case n == 50:
 			stop()
-		case n <= 3: // the first calls wait for the end, except the one that frees a place
+		case n <= 3: // calls 2 and 3 return only at the end; call 1 frees its slot
 			if n > 1 {
 				<-ctx.Done()
 			}
@@ -108,7 +108,7 @@ func TestAConnectionIsHeldUntilItIsAnsweredOrTheAttackEnds(t *testing.T) {
 	var reading, closed atomic.Int64
 	a := attacker(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refused" {
-			w.Header().Set("Connection", "close") // otherwise net/http reads the body first
+			w.Header().Set("Connection", "close") // otherwise net/http reads the request body before it answers
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -182,7 +182,8 @@ func TestAnAnswerThatIsNotReadKeepsItsConnection(t *testing.T) {
 	<-gone
 }
 
-// The gateway and the analyzer would refuse a file with more samples, or of an unknown type, before it costs anything.
+// The file must stay within the limits: the gateway and the analyzer refuse a file with more samples, or of an unknown
+// type, before it costs anything.
 func TestTheFileOfManySamplesIsSmallAndWithinTheLimits(t *testing.T) {
 	t.Parallel()
 	file := samplesFLAC()

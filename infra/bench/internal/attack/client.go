@@ -30,7 +30,7 @@ type Client struct {
 	Gateway string // base URL
 	Key     string // an API key
 	Address string // sent as X-Forwarded-For; the gateway must trust the loopback address
-	Token   int64  // the token for uploads
+	Token   int64  // id of the token to upload to
 	Stub    Completer
 
 	http *http.Client
@@ -39,7 +39,7 @@ type Client struct {
 	mu    sync.Mutex
 	tally map[string]int
 	began chan struct{} // closed when the first counted request is sent
-	begun bool          // whether the channel is closed
+	begun bool          // whether the channel began is closed
 }
 
 // NewClient returns a client for one attack.
@@ -80,7 +80,7 @@ func (a *Client) Began() <-chan struct{} {
 	return a.began
 }
 
-// begin records that a request is about to be sent and counted.
+// begin closes the channel began before the first counted request is sent.
 func (a *Client) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,7 +144,7 @@ func (a *Client) answer(ctx context.Context, r request, into any) (status int, e
 	return resp.StatusCode, err
 }
 
-// upload uploads a file, and returns its job or "".
+// upload uploads a file and returns the id of its job, or "" if the upload was not accepted.
 func (a *Client) upload(ctx context.Context, name string, file []byte) string {
 	form := loadgen.RecordingOf(name, file).Form()
 	body, _ := io.ReadAll(form.Body) // reading from memory cannot fail
@@ -155,8 +155,8 @@ func (a *Client) upload(ctx context.Context, name string, file []byte) string {
 
 func (a *Client) uploadPath() string { return fmt.Sprintf("/tokens/%d/upload-audio", a.Token) }
 
-// repeat calls the function do at a fixed rate until ctx ends, with at most the given number of concurrent
-// calls: while that many are under way it calls nothing.
+// repeat calls the function do at a fixed rate until ctx ends. While the given number of concurrent calls are
+// running, it waits until one of them returns.
 func (a *Client) repeat(ctx context.Context, concurrent int, perSecond float64, do func(ctx context.Context, i int)) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
@@ -185,7 +185,7 @@ func (a *Client) repeat(ctx context.Context, concurrent int, perSecond float64, 
 type held struct {
 	request
 	length  int64 // the Content-Length, if it is larger than the body that is sent
-	trickle bool  // a byte follows the body now and then
+	trickle bool  // after the body, one more byte is sent every trickleEvery
 	reads   bool  // whether the connection is closed after the answer; otherwise the answer is not read and the connection stays
 
 	again time.Duration // the pause after the end of a connection before the request is sent again
@@ -251,7 +251,7 @@ func (a *Client) connect(ctx context.Context, h held) {
 	}
 }
 
-// write sends the request, and then a byte now and then until it is answered.
+// write sends the request and, if trickle is set, then one byte every trickleEvery until the response begins.
 func (a *Client) write(conn net.Conn, h held, answered <-chan struct{}) {
 	if _, err := conn.Write(append([]byte(a.head(h)), h.body...)); err != nil || !h.trickle {
 		return

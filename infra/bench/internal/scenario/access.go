@@ -23,8 +23,8 @@ func access(ctx context.Context, b *Bench) (err error) {
 		return nil
 	}
 	defer func() { err = errors.Join(err, b.authenticate(context.WithoutCancel(ctx), false)) }()
-	// Whether the requests of each round have a key. With this order a change of the machine's speed affects both
-	// alike.
+	// Whether the requests of each round have a key. In this order, a machine that becomes slower or faster affects
+	// both kinds of rounds equally.
 	withKey := []bool{false, true, true, false, false, true}
 	size.Jobs = max(size.Jobs/len(withKey), 1)
 	var took, took99 [2]time.Duration // [0] without keys, [1] with keys: the duration of all uploads, and the sum of the 99th percentiles

@@ -13,9 +13,9 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// attackSlack is by how much another user's p99 may grow during an attack. attackFloor is the p99 in
-// milliseconds that is always allowed: a p99 of a few milliseconds doubles when one of two processors is busy
-// with any other work for the length of a time slice, which no service can prevent.
+// attackSlack is the factor by which another user's p99 may grow during an attack. attackFloor is the p99 in
+// milliseconds that is always allowed: a p99 of a few milliseconds doubles when one of two processors is busy with
+// any other work for the length of a time slice, which no service can prevent.
 const (
 	attackSlack = 2
 	attackFloor = 10
@@ -34,8 +34,8 @@ type AttackReport struct {
 type Attacked struct {
 	Attack  string         `json:"attack"`
 	Answers map[string]int `json:"answers"` // the attacker's requests by the status of the response
-	Quiet   Noticed        `json:"quiet"`   // the bystander directly before and after the attack
-	During  Noticed        `json:"during"`  // the bystander during the attack
+	Quiet   Noticed        `json:"quiet"`   // what the bystander measured directly before and after the attack
+	During  Noticed        `json:"during"`  // what the bystander measured during the attack
 	Cost    Cost           `json:"cost"`    // what the processes used during the attack
 	Rounds  int            `json:"rounds"`  // how often the attack was measured; the other fields are of the round with the smallest ratio
 }
@@ -46,7 +46,7 @@ type Cost struct {
 	CPU    map[string]float64 `json:"cpu,omitempty"` // fraction of the time of all processors
 }
 
-// add keeps the larger memory of each process.
+// add raises the memory of each process to the value in other, if that is larger.
 func (c *Cost) add(other Cost) {
 	if c.Memory == nil {
 		c.Memory = map[string]int64{}
@@ -151,7 +151,7 @@ func (r *AttackReport) tooLarge() error {
 	return nil
 }
 
-// processNames returns the processes in the order of the columns.
+// processNames returns the names of the processes, in the order of the table's columns.
 func processNames() []string {
 	return append(harness.Services(), harness.Analyzer, string(stack.NATS), string(stack.S3), string(stack.Postgres))
 }
@@ -202,7 +202,8 @@ func (r *AttackReport) noticedRow(a Attacked) []string {
 	}
 }
 
-// ended returns how many jobs ended, how fast, and the stages of the others.
+// ended describes the bystander's jobs: how many ended, their median duration, and the stages of the jobs that did
+// not end.
 func (n Noticed) ended() string {
 	text := fmt.Sprintf("%d of %d", n.Ended, n.Jobs)
 	if n.Ended > 0 {

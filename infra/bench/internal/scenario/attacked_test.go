@@ -12,7 +12,8 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// attacked returns the result of an attack with the p99 of the other user and of the control, quiet and during the attack.
+// attackedOf returns the result of an attack. The parameters are the p99 of the other user, before (quiet) and during the
+// attack, and the p99 of the control process before and during it.
 func attackedOf(quiet, during, quietControl, control float64) Attacked {
 	return Attacked{
 		Attack: "flood", Rounds: 1, Quiet: Noticed{Requests: 100, P99: quiet, Control: quietControl},

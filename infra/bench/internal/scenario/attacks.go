@@ -90,7 +90,7 @@ type attackRun struct {
 	number int // number of the attack, which makes its address
 }
 
-// open makes the bystander, and the tokens that are listed and searched.
+// open creates the bystander, and the tokens that clients list and search.
 func (r *attackRun) open(ctx context.Context) error {
 	r.report = &AttackReport{
 		Limits: map[string]int64{}, Free: r.Size.Concurrent != 0 || r.Size.Bytes != 0,
@@ -174,7 +174,7 @@ func (r *attackRun) close(ctx context.Context) error {
 	return err
 }
 
-// useStub exchanges the analysis server, unless it is the right one already.
+// useStub makes the dispatcher use the stub analysis server if on is true, else the reference analysis server.
 func (r *attackRun) useStub(ctx context.Context, on bool) (err error) {
 	switch {
 	case on && r.stub == nil:
@@ -223,7 +223,7 @@ func (r *attackRun) attack(ctx context.Context, t attack.Attack) error {
 	return nil
 }
 
-// attacker makes a client with an owner, an address and a token of its own.
+// attacker creates a client with a separate owner, address and token.
 func (r *attackRun) attacker(ctx context.Context, t attack.Attack) (*attack.Client, error) {
 	r.number++
 	key, err := r.Target.APIKey(ctx, "attacker-"+fmt.Sprint(r.number), t.Scopes...)
@@ -250,7 +250,7 @@ func (r *attackRun) quietWindow(ctx context.Context) *window {
 	return w
 }
 
-// attackWindow measures a window with the attack, which begins with its first request.
+// attackWindow runs the attack, and measures a window that begins with the attacker's first request.
 func (r *attackRun) attackWindow(ctx context.Context, t attack.Attack, a *attack.Client) (*window, Cost) {
 	attacking, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -284,7 +284,7 @@ func (r *attackRun) remove(ctx context.Context, token int64) error {
 	return nil
 }
 
-// settle waits until a job of the bystander ends as fast as usual.
+// settle waits until a job of the bystander ends within a second again (bystander.settle).
 func (r *attackRun) settle(ctx context.Context, name string) {
 	if began := time.Now(); !r.user.settle(ctx) {
 		r.Report.Note("attacks: %v after %s a job of the other user still took more than a second", time.Since(began).Round(time.Second), name)

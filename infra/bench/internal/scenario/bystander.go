@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// The rate of the bystander: one request each requestEvery, of which one in uploadOf is an upload.
+// The bystander sends one request every requestEvery. One of uploadOf requests is an upload.
 const (
 	requestEvery = 50 * time.Millisecond
 	uploadOf     = 20
@@ -101,8 +101,8 @@ func noticed(windows ...*window) Noticed {
 	return n
 }
 
-// answered records the time of a request since it was due, or its failure. After the end of the window it
-// records nothing, since such requests were interrupted.
+// answered records the time from due to the answer, or the failure of the request. It ignores failures after
+// ctx has ended, since they are interruptions.
 func (w *window) answered(ctx context.Context, kind string, due time.Time, err error) {
 	if err == nil {
 		took := time.Since(due)
@@ -166,7 +166,7 @@ func (y *bystander) use(ctx context.Context, length time.Duration) *window {
 // graceOfLast is how long the requests that are under way at the end of a window may take.
 const graceOfLast = 30 * time.Second
 
-// read sends the i-th request that changes nothing, and returns its kind.
+// read sends the i-th read-only request, and returns its kind.
 func (y *bystander) read(ctx context.Context, i int) (kind string, err error) {
 	switch i % 3 {
 	case 0:
@@ -225,10 +225,11 @@ func (y *bystander) upload(ctx, following context.Context, w *window, due time.T
 // cancel cancels a job whose end nobody awaits any more, since the job may occupy the analysis server and delay later
 // jobs.
 func (y *bystander) cancel(ctx context.Context, job string) {
-	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody}) // the job may have ended
+	// An error is ignored: the job may have ended.
+	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody})
 }
 
-// followKind is the kind of a request for a stream. Its time is that of the first frame.
+// followKind is the kind of a request for a stream. Its time is measured until the first frame arrives.
 const followKind = "follow a job"
 
 // settle uploads recordings until the job of one of them has ended within a second, and returns false if that
@@ -252,7 +253,8 @@ func (y *bystander) settle(ctx context.Context) bool {
 	return false
 }
 
-// once uploads one recording and waits for the end of its job. It returns "" if that fails.
+// once uploads one recording, waits until its job ends, and returns the id of the job, or "" if any of this
+// fails.
 func (y *bystander) once(ctx context.Context) (job string) {
 	job, err := y.api.Upload(ctx, y.token, y.audio.Form())
 	if err != nil {

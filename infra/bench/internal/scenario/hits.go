@@ -57,7 +57,8 @@ func hits(ctx context.Context, b *Bench) (err error) {
 	return nil
 }
 
-// cacheResults restarts the dispatcher so that it caches results. restore undoes that.
+// cacheResults restarts the dispatcher so that it caches results. restore restarts it without the
+// cache.
 func (b *Bench) cacheResults(ctx context.Context) (restore func() error, err error) {
 	set := func(ctx context.Context, ttl string) error {
 		return b.Target.Restart(ctx, map[string]string{"RESULT_CACHE_TTL": ttl}, harness.Dispatcher)

@@ -24,7 +24,7 @@ const hugeTolerance = 64
 // huge measures the upload of one very large recording.
 func huge(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Bytes: 1 << 30})
-	// The processes are restarted, because the growth might not show in a process that already has much memory.
+	// The processes are restarted, because a process that already has much memory could receive the upload without growing.
 	limit := map[string]string{"MAX_UPLOAD_BYTES": strconv.FormatInt(size.Bytes+1<<20, 10)}
 	if err := b.Target.Restart(ctx, limit, harness.Gateway, harness.Uploader); err != nil {
 		b.Report.Note("huge: not measured: %v", err)

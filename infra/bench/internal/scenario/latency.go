@@ -91,7 +91,7 @@ func (b *Bench) oneByOne(ctx context.Context, name string, size Size, stages sta
 	return r, nil
 }
 
-// webhooks measures the time from the start of a callback to the frame that it causes.
+// webhooks measures the time from the request of a callback to its answer, and to the job's terminal frame.
 func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Size, firsts *Samples) error {
 	api := b.Target.Client(1)
 	defer api.Close()
@@ -165,7 +165,7 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 	return t, err
 }
 
-// finish sends the callback of a job when waiting is closed.
+// finish waits until the channel waiting is closed, and then sends the callback of the job.
 func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job string, waiting <-chan struct{}) error {
 	finish, err := held.Held(ctx, job)
 	if err != nil {

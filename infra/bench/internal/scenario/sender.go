@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// way is a way to upload a recording in the scenario ways.
+// way is a method of uploading that the scenario ways measures.
 type way struct {
 	name   string
 	tusd   bool // the recordings go to tusd
@@ -39,7 +39,7 @@ func allWays() []way {
 	}
 }
 
-// sender sends recordings. By tus and by the draft, all bytes of a recording are in one request.
+// sender sends recordings. With tus and with the IETF draft, one request contains all bytes of a recording.
 type sender struct {
 	target *target.Target
 	api    *client.Client
@@ -153,7 +153,7 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 			return err
 		}
 	}
-	if w.tusd { // tusd answers when the object is gone
+	if w.tusd { // tusd answers a DELETE only after it has deleted the object
 		return nil
 	}
 	for len(ids) > 0 {
@@ -175,9 +175,9 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 // removalInterval is the time between two checks for the object of an erased job.
 const removalInterval = 50 * time.Millisecond
 
-// objectOf returns the object of a job; false if there is none.
+// objectOf returns the object of a job, or false if there is none.
 func objectOf(ctx context.Context, t *target.Target, job string) (minio.ObjectInfo, bool, error) {
-	ctx, cancel := context.WithCancel(ctx) // stops the listing, of which only the first object is read
+	ctx, cancel := context.WithCancel(ctx) // the cancellation stops the listing after its first object
 	defer cancel()
 	object, found := <-t.S3.ListObjects(ctx, t.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + job + "_"})
 	if object.Err != nil {

@@ -120,7 +120,7 @@ func (b *Bench) upload(ctx context.Context, api *client.Client, size Size) (*run
 	audio := b.audio(size.Bytes)
 	every := max(size.Jobs/followed, 1)
 	if b.Target.Completions == nil {
-		every = 1 // without NATS only a stream shows the end of a job
+		every = 1 // without NATS, only a stream shows the end of a job, so every job gets one
 	}
 	follows, followCtx := errgroup.WithContext(ctx)
 	err := parallel(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {

@@ -22,11 +22,12 @@ type Ways struct {
 }
 
 const (
-	// wayPart is the size of the parts of every way, in bytes: the smallest that S3 accepts, which the uploader uses,
-	// too.
+	// wayPart is the size, in bytes, of the parts of all uploads. It is the smallest size that S3 accepts, and the size
+	// that the uploader uses.
 	wayPart = 5 << 20
 
-	// wayMemory is the bound for the growth of a process over its idle memory, in MiB, with all uploads of a round at once.
+	// wayMemory is the bound for the growth of a process over its idle memory, in MiB, while all uploads of a round run
+	// concurrently.
 	wayMemory = 64
 
 	// wayStall is how long S3 may take to join the parts of four recordings at once, on a slow disk.
@@ -56,7 +57,7 @@ func ways(ctx context.Context, b *Bench) error {
 	for round := range rounds {
 		for i := range all {
 			w := all[i]
-			if round%2 == 1 { // with this order a change of the machine's speed affects all alike
+			if round%2 == 1 { // odd rounds run in reverse order, so that a change of the machine's speed affects all ways alike
 				w = all[len(all)-1-i]
 			}
 			b.Say("ways: round %d of %d: %s, %d recordings of %d bytes, %d at a time", round+1, rounds, w.name, size.Jobs, size.Bytes, size.Concurrent)
@@ -95,7 +96,8 @@ type waysRun struct {
 
 // round sends the recordings by one way, waits for the ends of their jobs, and removes them.
 func (m *waysRun) round(ctx context.Context, w way) error {
-	// The processes are restarted, because the growth might not show in a process that already has much memory.
+	// The processes are restarted, because a process that already has much memory could receive the uploads without
+	// growing.
 	err := m.b.Target.Restart(ctx, map[string]string{
 		"MAX_UPLOAD_BYTES": strconv.FormatInt(m.size.Bytes+1<<20, 10), "PRINCIPAL_STAGED_BYTES": "0", "RATE_LIMIT_PER_PRINCIPAL": "0",
 		"S3_STALL_TIMEOUT": wayStall.String(),
@@ -119,7 +121,7 @@ func (m *waysRun) round(ctx context.Context, w way) error {
 	if err != nil {
 		return err
 	}
-	if err := m.ended(ctx, s, w, sent); err != nil { // the uploader reads a recording after the client has its answer
+	if err := m.ended(ctx, s, w, sent); err != nil { // after the answer, the uploader still reads the recording
 		return err
 	}
 	end(m.size.Jobs)

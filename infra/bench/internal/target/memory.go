@@ -21,7 +21,7 @@ func (w *Target) WatchMemory(ctx context.Context) (end func() map[string]int64) 
 	peaks := map[string]int64{}
 	for _, p := range w.probes {
 		if !p.tree {
-			_ = harness.ResetPeak(p.pid()) // without permission, the peak is that since the start of the process
+			_ = harness.ResetPeak(p.pid()) // without permission to reset the peak, it is the peak since the start of the process
 		}
 	}
 	w.sample(peaks)
@@ -39,7 +39,7 @@ func (w *Target) WatchMemory(ctx context.Context) (end func() map[string]int64) 
 	}
 }
 
-// sample measures the processes with children.
+// sample measures the memory of the processes with children, and raises their peaks.
 func (w *Target) sample(peaks map[string]int64) {
 	for _, p := range w.probes {
 		if !p.tree {

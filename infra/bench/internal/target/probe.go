@@ -89,7 +89,7 @@ const Others = "(others)"
 func (w *Target) Meter(scenario string) func(jobs int) []Process {
 	for _, p := range w.probes {
 		if !p.tree {
-			_ = harness.ResetPeak(p.pid()) // without permission, the peak is that since the start of the process
+			_ = harness.ResetPeak(p.pid()) // without permission to reset the peak, it is the peak since the start of the process
 		}
 	}
 	began, before := time.Now(), map[string]Use{}

@@ -37,7 +37,7 @@ var ErrNotOurs = errors.New("needs services of its own")
 // Target is the installation to measure. Fields that are unknown are nil or empty.
 type Target struct {
 	Gateway     string
-	Token       int64 // the token for uploads
+	Token       int64 // id of the token to upload to
 	NATS        *nats.Conn
 	Completions *Completions
 	S3          *minio.Client
@@ -46,7 +46,7 @@ type Target struct {
 	Containers  Containers // limits in docker-compose.yml; empty for an installation that ran already
 
 	keep   bool
-	system *harness.System // nil if it was not started for the benchmark
+	system *harness.System // nil for an installation that ran already
 	probes []probe
 }
 

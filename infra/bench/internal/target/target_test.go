@@ -79,7 +79,7 @@ func TestCompletionsAreNotedEarlyLateAndNotTwice(t *testing.T) {
 	t.Parallel()
 	e := newCompletions()
 	first := client.Job{JobID: "a", Status: client.Completed, At: time.Unix(1, 0)}
-	e.add(first) // the end is recorded before a call of Wait
+	e.add(first) // the first call of add comes before the call of Wait
 	waits := make(chan []client.Job)
 	go func() {
 		found, err := e.Wait(context.Background(), nil, "a", "b")

@@ -17,7 +17,7 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Tusd is tusd's own server, over the S3 server of Sori. It runs as a process of its own.
+// Tusd is tusd's own server in a separate process. It stores its uploads on Sori's S3 server.
 type Tusd struct {
 	URL     string // without a trailing slash; its uploads are at TusdUploads
 	process *proc.Process
@@ -35,8 +35,8 @@ const (
 	tusdStop  = 5 * time.Second
 )
 
-// StartTusd starts tusd with parts of a size in bytes. program is the path of tusd's own command; if it is
-// empty, the command infra/bench/tusd is built and started.
+// StartTusd starts tusd, which sends recordings to S3 in parts of partSize bytes. program is the path of
+// tusd's own command; if it is empty, StartTusd builds and starts the command infra/bench/tusd.
 func (w *Target) StartTusd(ctx context.Context, program string, partSize int64) (*Tusd, error) {
 	if w.system == nil {
 		return nil, ErrNotOurs
