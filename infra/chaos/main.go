@@ -30,7 +30,7 @@ func main() {
 	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("chaos", run(ctx, args)) }))
 }
 
-// linger is how long to wait until idle connections are closed: longer than the 90 s of net/http.
+// linger is how long to wait until idle connections are closed. It is longer than the idle timeout of net/http, 90 s.
 const linger = 100 * time.Second
 
 // sweep is how long to wait until a service without other work has removed the remains of uploads.

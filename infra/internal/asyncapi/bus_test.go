@@ -153,7 +153,7 @@ func TestWhatClientsUseIsAsTheDocumentHasIt(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 		select {
-		case m := <-e.messages: // a message about all clients does not contain a request that has already ended
+		case m := <-e.messages: // a message about all clients does not count a request that has already ended
 			e.hear(m)
 			seen += string(m.Data)
 		case <-e.ctx.Done():

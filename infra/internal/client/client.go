@@ -63,7 +63,7 @@ type Problem struct {
 
 	Code          string `json:"code"`
 	Detail        string `json:"detail"`
-	CurrentStatus string `json:"current_status"` // the job's status, if that is the reason
+	CurrentStatus string `json:"current_status"` // status of the job, if the request was refused because of it
 }
 
 // Error implements error.
@@ -207,7 +207,7 @@ func (c *Client) Upload(ctx context.Context, token int64, f Form) (job string, e
 // Job is a job as the API returns it, in the frame of a stream or as a result.
 type Job struct {
 	ID string    `json:"-"` // the id of the event or, for a result, the version in its ETag
-	At time.Time `json:"-"` // the time at which it arrived
+	At time.Time `json:"-"` // time at which the frame or the result arrived
 
 	JobID    string          `json:"job_id"`
 	Status   string          `json:"status"`
@@ -230,7 +230,7 @@ const (
 	Completed  = "completed"
 	Failed     = "failed"
 	Canceled   = "canceled"
-	Erased     = "erased" // never in a response of the API, which is a 410 for an erased job
+	Erased     = "erased" // never in a response: for an erased job the API responds with 410
 )
 
 // Terminal reports whether the job has ended. Its frame is then the last of the stream.

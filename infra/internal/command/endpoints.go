@@ -17,8 +17,8 @@ type Endpoints struct {
 	Uploader    string `json:"uploader"`
 	Dispatcher  string `json:"dispatcher"`
 	Tracker     string `json:"tracker"`
-	NATS        string `json:"nats"`       // as the user sorictl
-	NATSAdmin   string `json:"nats_admin"` // as a user with all permissions
+	NATS        string `json:"nats"`       // URL with the credentials of the user sorictl
+	NATSAdmin   string `json:"nats_admin"` // URL with the credentials of a user with all permissions
 	S3          string `json:"s3"`
 	S3Region    string `json:"s3_region"`
 	S3Bucket    string `json:"s3_bucket"`

@@ -31,7 +31,7 @@ const (
 	sumFile  = "sources.sha256" // the file in a build with the hash of its sources
 	lockFile = ".lock"          // the file in the sources that lets one process build at a time
 	packages = "node_modules"
-	output   = "dist" // the folder of a build by hand
+	output   = "dist" // folder of a build that a developer runs by hand
 
 	lockPatience = 10 * time.Minute
 	toldLines    = 12 // how many last lines of npm's output an error contains
@@ -70,7 +70,8 @@ func Build(ctx context.Context, sources, dir string) error {
 		return fmt.Errorf("build the console: %w", err)
 	}
 	defer func() { _ = lock.Release() }()
-	// The sources are hashed before the build: a source that changes during the build makes the result stale.
+	// The sources are hashed before the build, so that the result is stale if a source changes during the
+	// build.
 	made, err := sum(os.DirFS(sources))
 	if err != nil {
 		return err

@@ -59,7 +59,8 @@ func TestEveryContainerHasLimits(t *testing.T) {
 		if name == "postgres" { // no Go program
 			continue
 		}
-		// The rest is for what Go does not count: the stacks of threads, and temporary files in memory.
+		// A fifth of the limit is for memory that Go does not count: the stacks of threads, and temporary
+		// files in memory.
 		if soft := megabytes(t, s.Environment["GOMEMLIMIT"]); soft*10 > limit*8 {
 			t.Errorf("%s: GOMEMLIMIT is %d MiB of %d", name, soft, limit)
 		}

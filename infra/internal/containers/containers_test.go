@@ -229,7 +229,7 @@ func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 		vars := map[string]string{}
 		for variable, value := range all[name].Environment {
 			vars[variable] = expand(value, set)
-			runtime := variable == "GOMEMLIMIT" // Go itself reads it
+			runtime := variable == "GOMEMLIMIT" // the Go runtime reads it, not the service
 			if !runtime && !slices.ContainsFunc(known, func(s config.Setting) bool { return s.Name == variable }) {
 				t.Errorf("%s has no setting %s", name, variable)
 			}

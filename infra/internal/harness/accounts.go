@@ -93,7 +93,7 @@ func (a *Accounts) provisionS3(ctx context.Context, settings map[string]string) 
 	})
 }
 
-// repeat calls do until it does not fail because a server is unavailable.
+// repeat calls do again as long as the error means that a server is unavailable.
 func repeat(ctx context.Context, server string, do func() error) error {
 	for {
 		err := do()

@@ -148,7 +148,7 @@ func profiled(ctx context.Context, scratch string) (string, error) {
 	replace := map[string]string{}
 	for _, name := range Names() {
 		if name == Analyzer {
-			continue // the analysis server's performance is of no interest
+			continue // the analysis server is not profiled
 		}
 		out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", source(name)).Output()
 		if err != nil {

@@ -216,7 +216,7 @@ func TestAFleet(t *testing.T) {
 	})
 }
 
-// only returns Options.Replicas with one copy of the named program and none of the others.
+// only returns Options.Replicas with one replica of the named program and none of the others.
 func only(name string) map[string]int {
 	replicas := map[string]int{}
 	for _, n := range harness.Names() {
@@ -311,7 +311,8 @@ func TestATreeContainsTheDescendantsOfItsChildren(t *testing.T) {
 		t.Log("only Linux tells")
 		return
 	}
-	// The innermost shell has a variable of 40 MB. The command after it keeps each shell from becoming its child.
+	// The innermost shell has a variable of 40 MB. The command after it keeps each shell from replacing itself with
+	// its child process.
 	const script = `sh -c 'sh -c "x=\$(head -c 40000000 /dev/zero | tr \\\\0 a); read y"; true'; true`
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	input, err := cmd.StdinPipe()

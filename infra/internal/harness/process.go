@@ -169,7 +169,7 @@ func (p *Process) start(ctx context.Context) error {
 func (p *Process) watch(r *run, out io.Closer) {
 	defer close(r.watched)
 	<-r.Done()
-	_ = out.Close() // every line is written at once, so nothing is buffered
+	_ = out.Close() // an error is ignored: every line is written at once, so none is lost
 	select {
 	case <-r.expected:
 		return

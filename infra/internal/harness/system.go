@@ -23,7 +23,7 @@ type SystemOptions struct {
 	Dir   string // for data, logs and programs; created if it does not exist
 	Build BuildOptions
 	Stack stack.Options // StartSystem sets Dir
-	Fleet Options       // StartSystem sets Dir and Deps, and Programs if it is empty
+	Fleet Options       // options of the Fleet; StartSystem sets Dir and Deps, and Programs if that is empty
 }
 
 // TempDir creates a folder for a System, like os.MkdirTemp. Other users may traverse it, because PostgreSQL runs as another

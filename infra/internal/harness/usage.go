@@ -75,7 +75,7 @@ func TreeUsage(pid int) (total Usage, err error) {
 
 // descends reports whether a process is the given ancestor or one of its descendants.
 func descends(stats map[int]procfs.ProcStat, pid, ancestor int) bool {
-	for range len(stats) { // ids that were used again could form a circle
+	for range len(stats) { // a limit, because reused process IDs could make the chain of parents a cycle
 		if pid == ancestor {
 			return true
 		}

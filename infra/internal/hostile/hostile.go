@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 )
 
-// FLACFrame is the number of samples per channel in each frame of a file from FLAC.
+// FLACFrame is the number of samples per channel in each frame of a file that FLAC returns.
 const FLACFrame = 65535
 
 // CRC returns a checksum as FLAC uses it: with 8 bits and the polynomial 0x07, or with 16 bits and the
@@ -36,8 +36,8 @@ func FLAC(rate, channels, frames int) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(rate)<<44|uint64(channels-1)<<41|15<<36)
 	b = append(b, make([]byte, 16)...)
 	for i := range frames {
-		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // rate from the file's header, 16 bits
-		frame = append(frame, []byte(string(rune(i)))...)             // numbers are coded like UTF-8
+		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // sample rate as in the file's header, 16 bits per sample
+		frame = append(frame, []byte(string(rune(i)))...)             // the number of the frame is coded like UTF-8
 		frame = append(frame, 0xff, 0xfe)
 		frame = append(frame, byte(CRC(frame, 0x07, 8)))
 		for range channels {
@@ -49,7 +49,7 @@ func FLAC(rate, channels, frames int) []byte {
 	return b
 }
 
-// OggPage returns a page of Ogg. The body has less than 255 segments of 255 bytes.
+// OggPage returns an Ogg page. The body must be shorter than 255 segments of 255 bytes.
 func OggPage(flags byte, number uint32, granule uint64, body []byte) []byte {
 	b := append([]byte("OggS\x00"), flags)
 	b = binary.LittleEndian.AppendUint64(b, granule)

@@ -21,7 +21,7 @@ func TestACachedResultIsThatOfItsSource(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change func(source, log []Recorded) (changed, changedLog []Recorded)
-		want   string // part of the error
+		want   string // expected part of the error
 	}{
 		"its source's":   {func(s, l []Recorded) ([]Recorded, []Recorded) { return s, l }, ""},
 		"of nothing":     {func(_, l []Recorded) ([]Recorded, []Recorded) { return nil, l }, "not analysed"},

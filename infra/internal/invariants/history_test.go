@@ -101,7 +101,7 @@ func TestHistoryRowAndObjectsMustAgree(t *testing.T) {
 		history History
 		status  string
 		objects int
-		reason  string // part of the error; empty if no error is expected
+		reason  string // expected part of the error; empty if no error is expected
 	}{
 		"completed":               {whole, "completed", 1, ""},
 		"failed before the store": {History{received(), failed(0)}, "failed", 0, ""},

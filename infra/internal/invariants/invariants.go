@@ -77,7 +77,7 @@ func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, 
 	return rows, err
 }
 
-// haveRows returns an error if a job in the log has no row.
+// haveRows returns an error if the log contains a job that has no row.
 func haveRows(histories map[string]History, rows map[string]Row) error {
 	for job := range histories {
 		if _, ok := rows[job]; !ok {

@@ -9,7 +9,7 @@ func TestAJobHasEndedOnceItsEndAndItsAcceptanceAreRecorded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		rows map[string]Row
-		want string // part of the error
+		want string // expected part of the error
 	}{
 		"both are recorded":              {map[string]Row{job: {JobID: job, Status: "completed", Version: 3}}, ""},
 		"it is under way":                {map[string]Row{job: {JobID: job, Status: Processing, Version: 2}}, "has not ended"},

@@ -128,7 +128,7 @@ func (c Checker) AwaitNoneShared(ctx context.Context, dispatcher Restarter, limi
 	return Await(ctx, limit, func() error { return c.empty(ctx, event.Shared()) })
 }
 
-// empty returns an error if a stream, whose subjects are one wildcard, has messages.
+// empty returns an error if a stream contains messages. The stream must have one subject, with a wildcard.
 func (c Checker) empty(ctx context.Context, s event.Stream) error {
 	subjects, err := c.Bus.Stream(s).Subjects(ctx, s.Subjects[0])
 	return errors.Join(err, named(s.Name+" has messages", subjects))

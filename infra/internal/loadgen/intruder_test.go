@@ -9,6 +9,7 @@ import (
 const intruded = "01a22709-ce4b-7c6a-bb5b-6c14dc26c720"
 
 // TestAnIntruderSeesWhatItMustNotSee uses a server that treats all owners alike, which Sori never does.
+// Every answer that reveals the job must be a violation.
 func TestAnIntruderSeesWhatItMustNotSee(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

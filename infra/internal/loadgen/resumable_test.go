@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestAClientSeesThatBytesAreLost uses a server that forgets bytes, which Sori never does.
+// TestAClientSeesThatBytesAreLost uses a server that answers with offsets that Sori never sends. An
+// offset below the last one, or beyond the end of the upload, must be a violation.
 func TestAClientSeesThatBytesAreLost(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

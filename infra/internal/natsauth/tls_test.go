@@ -106,7 +106,8 @@ func (a *authority) serveTLS() string {
 	return "nats://" + s.Addr().String()
 }
 
-// ping returns the error of a bus with these settings.
+// ping connects a bus with these settings to NATS, and returns the error of the connection or of a
+// request.
 func ping(t *testing.T, settings map[string]string) error {
 	t.Helper()
 	var cfg bus.Config

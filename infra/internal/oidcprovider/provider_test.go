@@ -97,7 +97,8 @@ func (p *provider) signIn(ctx context.Context, name, password string) (*oauth2.T
 
 var errNotSignedIn = errors.New("not signed in")
 
-// code follows the redirects from the URL of an authorization to the page of the client.
+// code signs a user in: it follows the redirects from the URL of an authorization to the page of
+// the client, and returns the authorization code.
 func (p *provider) code(ctx context.Context, authorize, name, password string) (string, error) {
 	jar, _ := cookiejar.New(nil)
 	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {

@@ -114,7 +114,7 @@ func TestAServiceMayNotCreateWhatItUses(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	settings := harness.AsUser(k.Settings(nil), natsauth.Gateway)
-	settings["NATS_PROVISION"] = "true" // the setting gives no right
+	settings["NATS_PROVISION"] = "true" // the setting alone gives the service no permission
 	var cfg bus.Config
 	if err := config.Load(config.Map(settings), &cfg); err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ type Options struct {
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
 	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed the remains of uploads
 
-	Dir string                           `kong:"-"` // for data and logs; must not exist, and is not deleted
+	Dir string                           `kong:"-"` // folder for data and logs; must not exist, and is not deleted
 	Say func(format string, args ...any) `kong:"-"`
 }
 
@@ -89,7 +89,7 @@ func Run(ctx context.Context, opt Options) (report Report, err error) {
 
 // open starts everything.
 func (o *Experiment) open(ctx context.Context) (err error) {
-	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user must be able to traverse it
+	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user must be able to traverse the folder
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	o.opt.Say("building and starting everything in %s", o.opt.Dir)
@@ -154,7 +154,7 @@ func (o *Experiment) makeKeys(ctx context.Context) (admin string, all []string, 
 // settings returns settings with short intervals and time limits, so that an experiment does not take long.
 func (o *Experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
-		harness.All:     {"RESULT_CACHE_TTL": "1h"}, // some recordings are uploaded several times
+		harness.All:     {"RESULT_CACHE_TTL": "1h"}, // cached results are used: clients upload some recordings several times
 		harness.Gateway: {"AUTH_API_KEYS": "true"},
 		harness.Uploader: { // abandoned uploads are removed soon; no upload that is under way takes five minutes
 			"SWEEP_INTERVAL": "5s", "UPLOAD_URL_VALID": "5m", "UPLOAD_EXPIRY": "5m",
@@ -178,8 +178,8 @@ func (o *Experiment) settings() map[string]map[string]string {
 // analysisTakes is the duration of an analysis. It is long enough for progress to be published.
 const analysisTakes = 500 * time.Millisecond
 
-// warmUp runs jobs before the faults, so that the connections and buffers for all clients exist when it
-// records the goroutines and files of the processes, with which the numbers at the end are compared.
+// warmUp runs jobs before the faults, so that the connections and buffers for all clients exist. Then it
+// records the number of goroutines and open files of each process, for the comparison at the end.
 func (o *Experiment) warmUp(ctx context.Context) error {
 	n := 2 * o.opt.Clients
 	o.opt.Say("warming up with %d jobs", n)

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/joblog"
 )
 
-// The invariants, besides those that clients check themselves (package loadgen).
+// The names of the invariants that this package checks. Clients check further invariants (package loadgen).
 const (
 	finishes  loadgen.Rule = "every job ends, its client sees the end, and no event is left to be handled"
 	agreement loadgen.Rule = "every accepted job ends exactly once, and log, row and object agree"
@@ -115,8 +115,8 @@ func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[st
 	return o.checker.Rows(ctx)
 }
 
-// unknownJobs returns the jobs that were not accepted to any client. A client whose request was not answered may have begun
-// a job without noticing it: then the job has the name of the file that the client sent.
+// unknownJobs returns as wrong the jobs of which no client knows. It returns as unnoticed the jobs of uploads whose client got
+// no answer: such a job has the name of a file in the parameter lost.
 func unknownJobs(
 	promises map[string]loadgen.Promise, lost map[string]bool, logs map[string][]invariants.Recorded,
 ) (wrong []string, unnoticed map[string]bool) {
@@ -226,7 +226,7 @@ func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]s
 	return wrong, nil
 }
 
-// fetchedAgain reports whether a retry had the recording fetched again. The log has only the newest retry.
+// fetchedAgain reports whether the recording was fetched again for a retry. The log contains only the newest event retried.
 func fetchedAgain(log event.Log) bool {
 	stored, _ := event.Last[event.Stored](log)
 	retried, _ := event.Last[event.Retried](log)

@@ -19,8 +19,9 @@ type leftovers map[string]holding
 
 type holding struct{ goroutines, files int }
 
-// How many more goroutines and files than before the faults a process may have. The number of connections in its pools varies,
-// and each has two goroutines. A leak with every fault or job would exceed these bounds by far.
+// The bounds for the growth of a process's goroutines and open files from before the faults to the end. The number of
+// connections in its pools varies, and each has two goroutines. A leak with every fault or job would exceed these bounds by
+// far.
 const (
 	moreGoroutines = 40
 	moreFiles      = 20

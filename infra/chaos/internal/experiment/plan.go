@@ -12,8 +12,8 @@ import (
 // Action is what a fault does to its target.
 type Action string
 
-// The actions. The targets are, in the order of the groups: processes, the responses of the analysis server, the callbacks of
-// the analysis server, and the connections of clients.
+// The actions, in groups by target: processes, responses of the analysis server, callbacks of the analysis server, and
+// connections of clients.
 const (
 	Kill    Action = "kill"    // SIGKILL, and a start after the fault's duration
 	Pause   Action = "pause"   // SIGSTOP, and SIGCONT after the fault's duration
@@ -86,7 +86,7 @@ func Kinds() []Kind {
 // DrawPlan generates a plan with the given number of faults, evenly distributed over the given number of jobs. Every kind
 // occurs once before any kind occurs again. The same seed gives the same plan, so that a failed run can be repeated.
 func DrawPlan(seed uint64, jobs, faults int) []Fault {
-	rng := rand.New(rand.NewPCG(seed, 0)) // the same for the same seed, so that a run can be repeated
+	rng := rand.New(rand.NewPCG(seed, 0)) // the same seed gives the same plan, so that a run can be repeated
 	var deck []Kind
 	plan := make([]Fault, faults)
 	for i := range plan {
@@ -103,8 +103,8 @@ func DrawPlan(seed uint64, jobs, faults int) []Fault {
 	return plan
 }
 
-// The durations of faults. Most are short, so that there are many faults. One of longOf takes longer than the lease of a message
-// (ten seconds): then another replica handles the message, while the first one is still working on it.
+// The durations of faults. Most are short, so that there are many faults. On average one in longOf faults lasts longer than the
+// lease of a message (ten seconds), so that another replica handles the message while the first one still works on it.
 const (
 	shortest = 100 * time.Millisecond
 	longest  = 2 * time.Second

@@ -18,7 +18,7 @@ type Report struct {
 	Jobs      int // number of jobs, without the jobs of the warm-up
 	Took      time.Duration
 	Injected  map[Kind]int   // number of faults by kind
-	Callbacks map[Action]int // number of callbacks with a fault, by fault
+	Callbacks map[Action]int // number of callbacks with a fault, by kind of fault
 	Clients   map[loadgen.Action]int
 	Ends      map[string]int // number of all jobs by their status
 	Cached    int            // number of jobs that were completed with the result of another job

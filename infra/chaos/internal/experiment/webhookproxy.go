@@ -19,14 +19,14 @@ import (
 // loses, delays, repeats and reorders callbacks. It forwards a callback to any replica of the dispatcher
 // that responds.
 type WebhookProxy struct {
-	URL string // the base URL for callbacks, in place of a dispatcher's
+	URL string // base URL for callbacks, used instead of a dispatcher's
 
 	client *http.Client
 	server *http.Server
 	served chan struct{}
 	next   atomic.Uint64
 	work   sync.WaitGroup
-	ctx    context.Context //nolint:containedctx // for callbacks that are forwarded after they were answered
+	ctx    context.Context //nolint:containedctx // context of the callbacks that are forwarded after they were answered
 
 	mu      sync.Mutex
 	targets []string
@@ -71,7 +71,7 @@ func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
 	c := &WebhookProxy{
 		URL: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
 		client: &http.Client{Timeout: answerPatience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: proxyIdle}},
-		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // the same for the same seed, so that a run can be repeated
+		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // the same seed gives the same faults
 	}
 	c.server = &http.Server{Handler: c, ReadHeaderTimeout: answerPatience}
 	go func() {
@@ -112,7 +112,7 @@ func (c *WebhookProxy) Inject(fault Action) {
 	}
 }
 
-// Faults returns the number of callbacks with a fault, by fault.
+// Faults returns the number of callbacks with a fault, by kind of fault.
 func (c *WebhookProxy) Faults() map[Action]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

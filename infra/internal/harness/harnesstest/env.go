@@ -70,7 +70,7 @@ func Start(t *testing.T, o Options) *Env {
 	}
 	k.Bucket()
 	administrator := k.Settings(o.Settings)
-	if o.Pooler != nil || os.Getenv(testkit.EnvPooler) != "" { // a pooler knows the users that its test has given it
+	if o.Pooler != nil || os.Getenv(testkit.EnvPooler) != "" { // a pooler accepts only the users that its test has configured
 		delete(administrator, "DATABASE_URL")
 	}
 	accounts, err := harness.Provision(k.Context(), administrator)
@@ -146,7 +146,7 @@ func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer
 	t.Helper()
 	vars := k.Settings(nil)
 	cfg := analyzer.Default()
-	cfg.Worker = os.Getenv(proc.ProgramVariable) // the local runner, whose main runs the workers
+	cfg.Worker = os.Getenv(proc.ProgramVariable) // the workers run in the program of the local runner
 	cfg.HTTPAddr, cfg.Behaviour, cfg.ShutdownTimeout = "127.0.0.1:0", b, 5*time.Second
 	cfg.S3Endpoint, cfg.AccessKey = vars["S3_ENDPOINT"], vars["AWS_ACCESS_KEY_ID"]
 	cfg.SecretKey = analyzer.Secret(vars["AWS_SECRET_ACCESS_KEY"])
