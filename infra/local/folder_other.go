@@ -4,5 +4,5 @@ package main
 
 const memoryFolder = ""
 
-// freeMemory returns 0: other systems have no file system in memory that is there without a setup.
+// freeMemory returns 0: other systems have no file system in memory that exists without setup.
 func freeMemory() int64 { return 0 }

@@ -130,7 +130,7 @@ func (r *running) interrupt(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(time.Minute): // longer than all of its grace periods
+	case <-time.After(time.Minute): // longer than all grace periods of the command
 		t.Fatal("it does not end")
 	}
 	if _, err := os.Stat(filepath.Join(r.dir, command.File)); !errors.Is(err, os.ErrNotExist) {
@@ -192,7 +192,7 @@ func TestAnAnalysisThatAKilledRunHasLostIsRepeated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, func() error { // the status URL has answered
+	testkit.Eventually(t, func() error { // wait until the dispatcher has stored that the status URL has answered
 		answered, err := js.KeyValue(t.Context(), "ANALYSIS_STATUS")
 		if err != nil {
 			return err

@@ -113,8 +113,8 @@ type choice struct {
 	Force bool          `help:"also retry jobs whose failure is not retryable"`
 }
 
-// find returns the failed jobs that match the choice, by their records. It prints how
-// many others were skipped because their error is not retryable.
+// find returns the failed jobs whose records match the choice. It prints how many other jobs were
+// skipped because their error is not retryable.
 func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([]candidate, error) {
 	records, err := openRows(settings)
 	if err != nil {
@@ -189,7 +189,8 @@ func openTracker(settings config.Lookup) (*client.Client, error) {
 	return &client.Client{Base: strings.TrimSuffix(cfg.URL.String(), "/"), HTTP: &http.Client{Timeout: answerIn, Transport: signed}}, nil
 }
 
-// operator signs requests as the gateway does for an admin. The events name the operator as sorictl.
+// operator signs requests as the gateway does for an admin. The events that result name sorictl as the
+// principal.
 type operator struct {
 	signer principal.Signer
 	next   http.RoundTripper

@@ -51,7 +51,7 @@ func failed(code string, attempt int) step {
 	}
 }
 
-// broken returns a step that is a failure which is not retryable.
+// broken returns a step that fails the job with a code and is not retryable.
 func broken(code string) step {
 	return func(id string) event.Event { return event.Failed{JobID: id, Code: code} }
 }
@@ -166,7 +166,8 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 	}
 }
 
-// A record can differ from the log, for example if a result could not be recorded.
+// A record can differ from the log, for example if a result could not be recorded. The tracker must decide by
+// the log.
 func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 	t.Parallel()
 	o := attended(t)

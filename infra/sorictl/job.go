@@ -127,7 +127,8 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	return text, nil
 }
 
-// cachedFrom names the job whose analysis the result of another job is from, if the log still has it.
+// cachedFrom returns a text about the job whose analysis produced the result, for a job that was completed with a cached
+// result. For any other job it returns "".
 func cachedFrom(log event.Log) string {
 	completed, _ := event.Last[event.Completed](log)
 	if completed.CachedFrom == "" {

@@ -39,13 +39,13 @@ func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 		}
 	}
 	if endpoint, _ := lookup("S3_ENDPOINT"); endpoint == "" {
-		return nil // at AWS the operator creates the identities
+		return nil // without an endpoint the server is AWS, where the operator creates the identities
 	}
 	return t.provisionS3(ctx, lookup)
 }
 
-// provisionS3 creates the bucket, and the identities whose secret keys are set. Without any it leaves
-// S3 as it is.
+// provisionS3 creates the bucket, and the identities whose secret keys are set. If no secret key is
+// set, it does not change S3.
 func (t terminal) provisionS3(ctx context.Context, lookup config.Lookup) error {
 	var identities provision.Identities
 	if err := config.Load(lookup, &identities); err != nil || identities.Empty() {
@@ -111,7 +111,7 @@ func (t terminal) print(changes []bus.Change) {
 	}
 }
 
-// repeat calls work until it does not fail because a server is unavailable, or until ctx ends.
+// repeat calls work again as long as the error means that a server is unavailable, or until ctx ends.
 func (t terminal) repeat(ctx context.Context, work func() error) error {
 	for {
 		err := work()

@@ -44,7 +44,7 @@ type survey struct {
 	missing bool   // whether the tracker's consumer does not exist
 
 	listed  uint64         // the log's last sequence before the bucket was listed
-	cleared uint64         // the sequence up to which the uploader had handled erasures at that time
+	cleared uint64         // the sequence up to which the uploader had handled erasures before the bucket was listed
 	settled uint64         // the tracker's ack floor before the rows were read
 	read    uint64         // the log's last sequence when it was read
 	after   bus.StreamInfo // the state of the log after everything was read
@@ -144,7 +144,7 @@ func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint6
 	return state.AckFloor, err
 }
 
-// omitUploads removes the unfinished uploads. They may have objects, and are no jobs yet.
+// omitUploads removes unfinished uploads from the survey. They may have objects, but are no jobs yet.
 func (s *survey) omitUploads(subjects []string) {
 	for _, subject := range subjects {
 		job, _ := event.ParseUploadSubject(subject)
@@ -189,7 +189,7 @@ const (
 	rowMissing    kind = "row-missing"    // a job in the log has no record
 	rowBehind     kind = "row-behind"     // a record lacks events that the tracker has acked
 	rowDiffers    kind = "row-differs"    // a record's status is not that of its newest event
-	rowAhead      kind = "row-ahead"      // a record is of an event that the log does not contain
+	rowAhead      kind = "row-ahead"      // a record has the sequence of an event that the log does not contain
 	rowAbandoned  kind = "row-abandoned"  // a record's job has not ended, and its log has expired
 	objectMissing kind = "object-missing" // a completed job has no recording in the bucket
 	objectOrphan  kind = "object-orphan"  // a recording belongs to no job, or to one that must not have it
@@ -257,7 +257,7 @@ func (s *survey) judgeRow(k *known) finding {
 // record.
 func (s *survey) judgeObject(k *known) finding {
 	last := k.upTo(s.listed)
-	current := last == k.upTo(s.read) // whether no event of the job is newer than the start of the listing
+	current := last == k.upTo(s.read) // whether the log has no event of the job after the start of the listing
 	if end := k.upTo(s.read); end.name == event.NameErased || len(k.states) == 0 && k.row != nil && k.row.Status == string(event.NameErased) {
 		if len(k.objects) > 0 && end.seq <= s.cleared {
 			return finding{Kind: objectOrphan, Detail: k.objects[0] + " belongs to a job that was erased"}

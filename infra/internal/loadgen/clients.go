@@ -114,7 +114,7 @@ type script struct {
 }
 
 func (c *Clients) script(i int) script {
-	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // the same for the same seed, so that a run can be repeated
+	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // the same seed gives the same script, so that a run can be repeated
 	return script{
 		upload: c.upload(i, rng), watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
 		erase:       rng.IntN(erasersOf) == 0,

@@ -93,7 +93,7 @@ func (s *session) putParts(ctx context.Context, u partsUpload, damage bool) ([]p
 		}
 	}
 	var parts []part
-	for _, i := range rand.New(rand.NewPCG(s.upload.seed, 0)).Perm(len(bodies)) { // the same for the same seed
+	for _, i := range rand.New(rand.NewPCG(s.upload.seed, 0)).Perm(len(bodies)) { // the same seed gives the same order
 		etag, ok := s.putPart(ctx, u, i+1, bodies[i])
 		if !ok {
 			return nil, false
@@ -178,7 +178,7 @@ func (s *session) completeParts(ctx context.Context, u partsUpload, parts []part
 	return true
 }
 
-// abortParts removes the upload. After that it does not exist, and cannot be completed.
+// abortParts removes the upload, and checks that the upload cannot be completed after that.
 func (s *session) abortParts(ctx context.Context, u partsUpload, parts []part) bool {
 	if _, _, ok := s.ask(ctx, "removal of the upload of job "+u.Job, func() client.Request {
 		return client.Request{Method: http.MethodDelete, Path: u.path("")}
@@ -225,7 +225,8 @@ func (s *session) toS3(ctx context.Context, method, to, contentType string, body
 	return nil, err
 }
 
-// passes waits, and reports whether a request to S3 may be repeated. Otherwise it records a violation.
+// passes handles a failed request to S3. If S3 refused the request, passes records a violation and returns
+// false. Otherwise it waits, and returns whether the request may be repeated.
 func (s *session) passes(ctx context.Context, what string, err error) bool {
 	if errors.Is(err, errS3) {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)

@@ -12,7 +12,8 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// stranger returns a client of the next owner.
+// stranger returns a session for the same job with the credential of the next owner, who does not own the
+// job.
 func (s *session) stranger() *session {
 	return &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
 }
@@ -52,7 +53,7 @@ func (s *session) intrude(ctx context.Context) {
 // intrudeParts sends requests for an upload in parts as the next owner, and with the key of another upload.
 func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part) {
 	other := u
-	other.Key = "audio/" + strings.Map(func(r rune) rune { // the id of another job
+	other.Key = "audio/" + strings.Map(func(r rune) rune { // a key with the id of another job
 		if r == '1' {
 			return '2'
 		}

@@ -48,16 +48,17 @@ type resumable struct {
 	rng     *rand.Rand
 }
 
-// resume returns an upload with a location.
+// resume returns the state of an upload that the server has created at the location.
 func (s *session) resume(p protocol, location string, content []byte) *resumable {
 	at := location
 	if i := strings.LastIndex(location, "/uploads/"); i >= 0 {
 		at = location[i:]
 	}
-	return &resumable{session: s, protocol: p, path: at, content: content, rng: rand.New(rand.NewPCG(s.upload.seed, 1))} // the same for the same seed
+	// The same seed gives the same random choices.
+	return &resumable{session: s, protocol: p, path: at, content: content, rng: rand.New(rand.NewPCG(s.upload.seed, 1))}
 }
 
-// with returns the header of every request, and further fields.
+// with returns the header fields that every request of the protocol has, and those in further.
 func (p protocol) with(further map[string]string) map[string]string {
 	all := maps.Clone(p.header)
 	maps.Copy(all, further)
@@ -85,7 +86,7 @@ func (s *session) sendTus(ctx context.Context) bool {
 			return false
 		}
 		if round == 0 && (s.upload.quirk == leaves || s.upload.quirk == aborts) {
-			_, _ = u.patch(ctx, u.gateway(), len(s.file)/3, nil) // if it fails, fewer bytes are left behind
+			_, _ = u.patch(ctx, u.gateway(), len(s.file)/3, nil) // an error does not matter: the upload is given up
 			if s.upload.quirk == aborts && !u.terminate(ctx) {
 				return false
 			}
@@ -215,10 +216,10 @@ func (u *resumable) patchTwice(ctx context.Context) {
 	u.ask(ctx)
 }
 
-// statusDamaged is the status of a request whose bytes are not those of its checksum.
+// statusDamaged is the status of the answer to a request whose bytes do not have the given checksum.
 const statusDamaged = 460
 
-// patchDamaged appends bytes with the checksum of other bytes. The server must not keep any of them.
+// patchDamaged appends bytes with a wrong checksum. The server must not keep any of these bytes.
 func (u *resumable) patchDamaged(ctx context.Context) {
 	sum := sha256.Sum256([]byte("other bytes"))
 	_, err := u.patch(ctx, u.gateway(), len(u.content)/2, map[string]string{
@@ -233,7 +234,7 @@ func (u *resumable) patchDamaged(ctx context.Context) {
 	}
 }
 
-// terminate removes the upload. After that it does not exist.
+// terminate removes the upload, and checks that the upload does not exist after that.
 func (u *resumable) terminate(ctx context.Context) bool {
 	if _, _, ok := u.session.ask(ctx, "removal of "+u.path, func() client.Request {
 		return client.Request{Method: http.MethodDelete, Path: u.path, Header: u.header, Body: http.NoBody, Want: http.StatusNoContent}
@@ -322,8 +323,8 @@ func (s *session) sendDraft(ctx context.Context) bool {
 	return false
 }
 
-// createDraft begins an upload once, with all bytes or the first ones, and returns its location, which may be known although the
-// request failed.
+// createDraft sends one request that begins an upload, with all bytes or the first ones. It returns the location of the upload,
+// which may be known even if the request failed.
 func (s *session) createDraft(ctx context.Context, whole bool) (http.Header, string, error) {
 	var (
 		mu       sync.Mutex // guards location: the trace may be called after the answer was returned

@@ -29,7 +29,7 @@ type session struct {
 	seen int64      // the number of that version; -1 before the first one
 }
 
-// gateway returns the gateway for the next request, which has the credential of the owner.
+// gateway returns a client of the gateway for the next request, with the credential of the job's owner.
 func (s *session) gateway() *client.Client {
 	g := *s.clients.gateways.at(s.next)
 	s.next++
@@ -129,7 +129,7 @@ func (s *session) follow(ctx context.Context) error {
 	}
 	stream, err := s.gateway().Stream(ctx, s.job, lastID, "")
 	if p, answered := errors.AsType[*client.Problem](err); answered && p.Status == http.StatusNoContent && lastID != "" {
-		return nil // lastID is of the terminal event: the retry of the job is not recorded yet
+		return nil // lastID is the id of the terminal event: the retry of the job is not recorded yet
 	}
 	if err != nil {
 		return unexpected(err)

@@ -34,7 +34,7 @@ const (
 	sourceTimeout = 10 * time.Second       // limit for the arrival of a request's header
 )
 
-// OpenSource starts a source of the recordings of a seed.
+// OpenSource starts a source. The seed determines its recordings.
 func OpenSource(ctx context.Context, seed uint64) (*Source, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
@@ -96,7 +96,7 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file))
 }
 
-// unsteady breaks the connection after some bytes, or pauses after each piece.
+// unsteady is a response writer that breaks the connection after some bytes, or pauses after each piece.
 type unsteady struct {
 	http.ResponseWriter
 	left   int // bytes until the connection breaks or the next pause begins
@@ -114,7 +114,7 @@ func (u *unsteady) Write(p []byte) (written int, err error) {
 		if err != nil || len(p) == 0 {
 			return written, err //nolint:wrapcheck // the contract of http.ResponseWriter
 		}
-		_ = http.NewResponseController(u.ResponseWriter).Flush() // fails if the client has left, and so does the next write
+		_ = http.NewResponseController(u.ResponseWriter).Flush() // if the client has left, the next write fails, too
 		if u.breaks {
 			panic(http.ErrAbortHandler) // makes net/http close the connection
 		}

@@ -29,7 +29,7 @@ const (
 	ByURL    Way = "URL"
 )
 
-// ways returns the ways as often as clients choose them.
+// ways lists the ways from which clients choose at random. A way that is chosen more often is in the list several times.
 func ways() []Way {
 	return []Way{ByForm, ByForm, ByForm, ByForm, ByParts, ByParts, ByS3Form, ByTus, ByTus, ByDraft, ByURL, ByURL}
 }
@@ -43,9 +43,9 @@ const (
 	doubles                   // sends the same request twice at once
 	damages                   // first sends bytes that are not those of the recording
 	lists                     // forgets which parts it has sent, and requests their list
-	concatenates              // sends two halves as uploads of their own
+	concatenates              // sends the two halves as separate uploads and joins them
 	earlyBytes                // sends bytes with the request that begins the upload
-	quirks       = 12         // the other values mean no unusual behaviour
+	quirks       = 12         // number of values to choose from; those without a name mean no unusual behaviour
 )
 
 // The sizes of recordings, in bytes.
@@ -134,7 +134,7 @@ func (s *session) accept(job string) {
 	s.clients.ledger.accept(job, Promise{Owner: s.owner, SHA256: s.sum, Fresh: s.upload.fresh})
 }
 
-// sendForm sends the recording in a form, with the same idempotency key again, until the gateway answers.
+// sendForm sends the recording in a form. It repeats the request, with the same idempotency key, until the gateway answers.
 func (s *session) sendForm(ctx context.Context) bool {
 	r := RecordingOf(s.name, s.file)
 	return s.idempotent(ctx, "upload", func(c *client.Client) (string, error) {
@@ -178,7 +178,7 @@ func (s *session) idempotent(ctx context.Context, what string, send func(*client
 	}, func(*client.Problem) bool { return false })
 }
 
-// describeFreshness adds to the header of a request that no cached result is wanted.
+// describeFreshness adds the header field Cache-Control if the upload must not get a cached result.
 func (s *session) describeFreshness(header map[string]string) {
 	if s.upload.fresh {
 		header["Cache-Control"] = "no-cache"
@@ -200,7 +200,7 @@ func (s *session) ask(
 	return header, problem, ok
 }
 
-// body returns the body of a request. If connections break now, it breaks in the middle.
+// body returns the body of a request. While CutBodies is on, the body breaks in the middle.
 func (s *session) body(b []byte) io.Reader {
 	if len(b) > 0 && s.clients.cutsBodies() {
 		return io.MultiReader(bytes.NewReader(b[:len(b)/2]), broken{})

@@ -36,7 +36,7 @@ func list(name string, subjects []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "          %s: [\n", name)
 	for _, s := range subjects {
-		fmt.Fprintf(&b, "            %q\n", s) // within quotes $ begins no variable
+		fmt.Fprintf(&b, "            %q\n", s) // NATS does not expand $ as a variable in a quoted string
 	}
 	b.WriteString("          ]\n")
 	return b.String()

@@ -71,7 +71,7 @@ func uploader(r *rights) {
 	r.api("DIRECT.GET", event.Uploads(), "")
 	r.api("DIRECT.GET", event.Uploads(), "."+r.ns.Subject(event.AllUploads))
 	r.purge(event.Jobs(), event.Staging(), event.Uploads())
-	r.api("STREAM.MSG.GET", event.Dead(), "") // the dead letters of an erased job
+	r.api("STREAM.MSG.GET", event.Dead(), "") // to find the dead letters of an erased job
 	r.api("DIRECT.GET", event.Dead(), "")
 	r.deleteMessages(event.Dead())
 }
@@ -82,7 +82,7 @@ func dispatcher(r *rights) {
 	r.consume(event.Jobs(), dispatcherConsumers()...)
 	r.inspect(event.Dead(), event.Staging())
 	r.readLog()
-	r.stage() // results that are too large for an event
+	r.stage() // for results that are too large for an event
 	for _, s := range dispatcherStreams() {
 		r.inspect(s)
 		r.publish(s.Subjects[0])
@@ -109,7 +109,7 @@ func tracker(r *rights) {
 	r.inspect(event.Dead(), event.Staging())
 	r.readLog()
 	r.readStaging()
-	r.purge(event.Staging()) // results that are recorded
+	r.purge(event.Staging()) // to remove results that the tracker has recorded
 }
 
 // operator is sorictl: it creates what the services use, reads everything but the staged bodies, has
@@ -120,7 +120,7 @@ func operator(r *rights) {
 	r.publish(event.ReplaySubject("*"))
 	r.readLog()
 	r.inspect(streams...)
-	r.scan(event.Jobs(), event.Tokens(), event.Dead()) // also the creation of the durable consumers
+	r.scan(event.Jobs(), event.Tokens(), event.Dead()) // the permissions of scan also allow to create the durable consumers
 	r.leave(event.Jobs(), uploaderConsumers()...)
 	r.leave(event.Jobs(), dispatcherConsumers()...)
 	r.leave(event.Jobs(), projection)

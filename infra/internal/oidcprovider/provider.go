@@ -117,5 +117,5 @@ func (p *Provider) showPage(w http.ResponseWriter, status int, id, failure strin
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = p.page.Execute(w, struct{ ID, Failure string }{id, failure}) // an error is ignored: the client has closed the connection
+	_ = p.page.Execute(w, struct{ ID, Failure string }{id, failure}) // an error means that the client has left
 }

@@ -19,7 +19,7 @@ import (
 
 const (
 	keyBits         = 2048
-	publishedKeys   = 2 // the signing key and the previous one
+	publishedKeys   = 2 // number of keys: the signing key and the previous one
 	requestValidity = 10 * time.Minute
 	refreshValidity = 12 * time.Hour
 )
@@ -29,7 +29,7 @@ type storage struct {
 	options Options
 
 	mu       sync.Mutex
-	keys     []signingKey // the first one signs
+	keys     []signingKey // the first key signs tokens
 	requests map[string]*authRequest
 	codes    map[string]string // ids of requests, by code
 	refresh  map[string]*refreshToken
@@ -136,7 +136,7 @@ func (s *storage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, _ st
 		return nil, oidc.ErrLoginRequired()
 	}
 	if r.CodeChallenge == "" || r.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
-		return nil, errPKCE // the client has no secret
+		return nil, errPKCE // PKCE is required, since the client has no secret
 	}
 	made := &authRequest{AuthRequest: *r, id: uuid.NewString(), audience: s.options.Audience, began: time.Now()}
 	s.mu.Lock()
@@ -223,7 +223,7 @@ func (s *storage) TokenRequestByRefreshToken(_ context.Context, token string) (o
 	return &found, nil
 }
 
-// TerminateSession implements op.Storage: the user has signed out.
+// TerminateSession implements op.Storage. The provider calls it when the user signs out.
 func (s *storage) TerminateSession(_ context.Context, user, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -292,12 +292,13 @@ func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string,
 	return nil
 }
 
-// SetUserinfoFromRequest implements op.CanSetUserinfoFromRequest: the claims of ID tokens.
+// SetUserinfoFromRequest implements op.CanSetUserinfoFromRequest. It sets the claims of ID tokens.
 func (s *storage) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r op.IDTokenRequest, _ []string) error {
 	return s.describe(info, r.GetSubject())
 }
 
-// SetUserinfoFromToken implements op.Storage: the answer of the userinfo endpoint.
+// SetUserinfoFromToken implements op.Storage. It sets the claims in the answer of the userinfo
+// endpoint.
 func (s *storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, _, subject, _ string) error {
 	return s.describe(info, subject)
 }
@@ -317,7 +318,8 @@ func (s *storage) SetIntrospectionFromToken(context.Context, *oidc.Introspection
 	return errUnknown
 }
 
-// GetPrivateClaimsFromScopes implements op.Storage: the further claims of access tokens.
+// GetPrivateClaimsFromScopes implements op.Storage. It returns the claims of access tokens besides
+// the standard ones.
 func (s *storage) GetPrivateClaimsFromScopes(_ context.Context, name, _ string, _ []string) (map[string]any, error) {
 	u, ok := s.user(name)
 	if !ok {
@@ -331,7 +333,8 @@ func (s *storage) GetKeyByIDAndClientID(context.Context, string, string) (*jose.
 	return nil, errUnknown
 }
 
-// ValidateJWTProfileScopes implements op.Storage. The grant is not offered.
+// ValidateJWTProfileScopes implements op.Storage. The provider does not offer the JWT profile
+// grant.
 func (s *storage) ValidateJWTProfileScopes(context.Context, string, []string) ([]string, error) {
 	return nil, errUnknown
 }
@@ -345,7 +348,7 @@ type client struct{ o Options }
 func (c client) GetID() string                       { return c.o.ClientID }
 func (c client) RedirectURIs() []string              { return c.o.RedirectURIs }
 func (c client) PostLogoutRedirectURIs() []string    { return c.o.RedirectURIs }
-func (c client) ApplicationType() op.ApplicationType { return op.ApplicationTypeNative } // http on loopback is allowed
+func (c client) ApplicationType() op.ApplicationType { return op.ApplicationTypeNative } // a native client may use http on loopback
 func (c client) AuthMethod() oidc.AuthMethod         { return oidc.AuthMethodNone }
 func (c client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}

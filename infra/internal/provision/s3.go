@@ -138,7 +138,7 @@ type account struct {
 	XMLName xml.Name `xml:"Account"`
 	Access  string   `xml:"Access,omitempty"`
 	Secret  string   `xml:"Secret"`
-	Role    string   `xml:"Role"` // a user may do what policies allow, and create no bucket
+	Role    string   `xml:"Role"` // always a role that may do what policies allow, and may not create buckets
 }
 
 func provisionIdentity(ctx context.Context, cfg objectstore.Config, one identity) error {
@@ -155,7 +155,7 @@ func provisionIdentity(ctx context.Context, cfg objectstore.Config, one identity
 	return nil
 }
 
-// admin sends a signed request to the administration of versitygw and returns the status.
+// admin sends a signed request to the admin API of versitygw and returns the status of the answer.
 func admin(ctx context.Context, cfg objectstore.Config, path string, body account) (status int, err error) {
 	text, err := xml.Marshal(body)
 	if err != nil {

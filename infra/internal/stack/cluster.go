@@ -19,7 +19,7 @@ type Cluster []Member
 type Member struct {
 	Name    string
 	Port    int // for clients
-	Route   int // for the other members
+	Route   int // port for the other members
 	Monitor int // for HTTP monitoring
 }
 

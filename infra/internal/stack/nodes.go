@@ -18,8 +18,8 @@ import (
 // JetStream reports leaders.
 func Node(i int) Part { return Part(fmt.Sprintf("%s-%d", NATS, i)) }
 
-// placings is how many times the start of a cluster is tried, with other ports, if another process takes one of the ports
-// first.
+// placings is how many times the start of a cluster is tried, each time with other ports, if another process has taken one
+// of the ports.
 const placings = 5
 
 // startNodes starts the servers of the cluster and returns when all of them are current.

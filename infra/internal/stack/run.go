@@ -29,7 +29,7 @@ func (s *Stack) watch(part Part, srv server) {
 		case <-srv.Done():
 		}
 		select {
-		case <-m.expected: // select chooses at random if both channels are closed: the stop was on purpose
+		case <-m.expected: // if both channels are closed, the first select chooses at random; the stop was on purpose
 			return
 		default:
 		}

@@ -143,7 +143,8 @@ func TestAPartWhoseRequestBreaksOffIsNotKept(t *testing.T) {
 	}
 }
 
-// put announces a body, sends a part of it, and ends the connection in its direction. It returns the status.
+// put sends a PUT request with a Content-Length of size and the given body, and closes the write side of the
+// connection. It returns the status of the answer.
 func put(t *testing.T, to *url.URL, size int, body []byte) int {
 	t.Helper()
 	var dialer net.Dialer
@@ -249,7 +250,7 @@ func TestATakenPortIsRefusedByS3(t *testing.T) {
 func TestStopDoesNotWaitForIdleClients(t *testing.T) {
 	t.Parallel()
 	srv := startS3(t, s3Settings(t.TempDir()))
-	newBucket(t, client(t, srv, "secret")) // the client keeps its connection
+	newBucket(t, client(t, srv, "secret")) // the client keeps an idle connection
 	if err := srv.Stop(testContext(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ const (
 )
 
 // secrets are the credentials of the servers of one state folder. They are generated once and saved in that folder, because
-// the data only accept the same credentials again.
+// the servers accept no other credentials for their existing data.
 type secrets struct {
 	S3AccessKey   string `json:"s3_access_key"`
 	S3SecretKey   string `json:"s3_secret_key"`
@@ -36,7 +36,7 @@ func loadSecrets(dir string) (secrets, error) {
 		if keys.NATSAdmin != "" {
 			return keys, nil
 		}
-		keys.NATSAdmin = rand.Text() // the folder is from before NATS had users
+		keys.NATSAdmin = rand.Text() // the folder was created before NATS had users
 		return keys, save(path, keys)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -71,13 +71,13 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, tell func(te
 	}
 }
 
-// watch returns options that call tell when the tail may have missed events. They send the error to
-// refused when the server refuses a subject or, after a reconnect, the user.
+// watch returns connection options. They call tell when the tail may have missed events. They send an
+// error to refused when the server denies a subscription or, after a reconnect, the login.
 func watch(tell func(text string), refused chan<- error) []nats.Option {
 	refuse := func(err error) {
 		select {
 		case refused <- err:
-		default: // the first one ends the tail
+		default: // the channel is full: the first error already ends the tail
 		}
 	}
 	return []nats.Option{

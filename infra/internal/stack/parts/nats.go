@@ -24,7 +24,7 @@ const clusterName = "sori"
 const (
 	syncInterval  = time.Second
 	readyLimit    = 2 * time.Minute  // generous: a server that cannot start reports its error at once
-	storeClosesIn = 10 * time.Second // limit of the wait for a server of an earlier run to close the store
+	storeClosesIn = 10 * time.Second // time limit for a server of an earlier run to close the store
 
 	// maxStore reserves no disk: it is the limit for the sum of the sizes that streams reserve. The server's default, a
 	// share of the free disk, would make the possible number of test streams depend on the machine.

@@ -20,7 +20,7 @@ func refuseCutBodies(c fiber.Ctx) error {
 	return c.Next() //nolint:wrapcheck // the contract of fiber
 }
 
-// wholeBody is a body that fails if it ends before its length.
+// wholeBody is a reader of a request body that returns an error if the body is shorter than its Content-Length.
 type wholeBody struct {
 	body io.Reader
 	left int // bytes
@@ -31,7 +31,7 @@ func (w *wholeBody) Read(p []byte) (int, error) {
 	n, err := w.body.Read(p)
 	w.left -= n
 	if errors.Is(err, io.EOF) && w.left > 0 {
-		err = s3err.GetAPIError(s3err.ErrIncompleteBody) // the server takes io.ErrUnexpectedEOF for the end
+		err = s3err.GetAPIError(s3err.ErrIncompleteBody) // the server would take io.ErrUnexpectedEOF for the regular end
 	}
 	return n, err //nolint:wrapcheck // the contract of io.Reader
 }

@@ -23,9 +23,9 @@ var ErrNoBinaries = errors.New("no PostgreSQL to run: install it " +
 
 // Search lists the folders to search for binaries.
 type Search struct {
-	Path  string   // a list of folders in the format of PATH; "" is the variable PATH
-	Globs []string // patterns of install folders; nil are those of installFolders
-	Cache string   // the folder for downloads; "" is in the user's cache folder or, if the run user cannot reach that, in /var/cache
+	Path  string   // a list of folders in the format of PATH; "" means the variable PATH
+	Globs []string // patterns of install folders; nil means those of installFolders
+	Cache string   // the folder for downloads; "" means the user's cache folder or, if the run user cannot reach that, /var/cache
 }
 
 // installFolders returns patterns of the folders into which packages install programs that are not in PATH.

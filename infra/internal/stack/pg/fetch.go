@@ -66,8 +66,8 @@ func (s *Server) fetched(ctx context.Context, major int) (string, error) {
 	return bin, nil
 }
 
-// download unpacks the binaries into a temporary folder and renames that to the folder final, so that this is complete if it
-// exists.
+// download unpacks the binaries into a temporary folder and renames it to the folder final. So if the folder final exists,
+// it is complete.
 func (s *Server) download(ctx context.Context, cache, final, version string) error {
 	target, err := os.MkdirTemp(cache, "unpack-")
 	if err != nil {

@@ -147,7 +147,7 @@ func (s *Server) arguments() []string {
 	settings := [][2]string{
 		{"listen_addresses", proc.Host},
 		{"port", strconv.Itoa(s.port)},
-		{"unix_socket_directories", ""}, // none: the path of a socket is limited to about a hundred bytes, and Dir may be longer
+		{"unix_socket_directories", ""}, // no socket: its path is limited to about a hundred bytes, and Dir may be longer
 		{"max_connections", strconv.Itoa(maxConnections)},
 		{"shared_buffers", "128MB"},
 		{"fsync", flush},
@@ -157,7 +157,7 @@ func (s *Server) arguments() []string {
 		{"synchronous_commit", "on"},
 		{"logging_collector", "off"},
 		{"log_destination", "stderr"},
-		{"log_line_prefix", ""}, // the logger adds the time
+		{"log_line_prefix", ""}, // no prefix: the logger adds the time
 	}
 	args := []string{"-D", s.place.data()}
 	for _, kv := range settings {

@@ -180,7 +180,8 @@ func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 		return "", err
 	}
 	folder := filepath.Join(outer, folderName)
-	// dir has no file with this path, so a cluster in this folder is from a dir that was deleted along with the passwords.
+	// No file in dir contains this path. So a cluster in this folder belongs to an earlier dir, which was deleted along with the
+	// passwords.
 	if err := os.RemoveAll(folder); err != nil {
 		return "", fmt.Errorf("clear %s: %w", folder, err)
 	}

@@ -40,7 +40,7 @@ type User struct {
 
 // Spec describes a process to start.
 type Spec struct {
-	Name string // for logs and errors
+	Name string // name of the process in logs and errors
 	Path string
 	Args []string
 	Env  []string // the whole environment; no variable is inherited
@@ -155,7 +155,7 @@ func (p *Process) Stop(ctx context.Context, steps ...Step) {
 		if step.Signal == nil {
 			p.endInput()
 		} else {
-			// The error is ignored: it means that the process is ending, or else the next step or the kill ends it.
+			// The error is ignored: if the process is not ending already, the next step or the kill ends it.
 			_ = p.cmd.Process.Signal(step.Signal)
 		}
 		_ = p.cmd.Process.Signal(syscall.SIGCONT) // a process paused by SIGSTOP would not react within the grace period
