@@ -91,7 +91,8 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 		t.Error(told)
 	}
 
-	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil { // for the retry, which begins a new attempt
+	// The retry, which begins a new attempt, finds a server without faults.
+	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
 		t.Fatal(err)
 	}
 	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
@@ -118,7 +119,7 @@ func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 	if !moved {
 		t.Errorf("frames %+v", frames)
 	}
-	w.Settled("dispatcher-stored") // the server's answer has been handled, too
+	w.Settled("dispatcher-stored") // wait until the dispatcher has handled the server's answer, too
 	if told := names(history(t, w, job)); told != "received, stored, attempted 1, completed 1" {
 		t.Error(told)
 	}

@@ -22,7 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// cached returns the options of an Env that caches results, with an analysis server whose requests front handles.
+// cached returns the options of an Env that caches results. The middleware front gets the requests to the
+// analysis server.
 func cached(front func(http.Handler) http.Handler) harnesstest.Options {
 	return harnesstest.Options{
 		Settings: map[string]string{
@@ -204,7 +205,7 @@ func TestAClientGetsACachedResultAtOnceUnlessItWantsANewOne(t *testing.T) {
 		}
 		return nil
 	})
-	// The deletion of a token erases its jobs, and the cached results with them.
+	// The deletion of a token must erase its jobs, and with them the cached results.
 	other := w.NewToken(t)
 	again, err := w.API.Upload(w.Context(), other, loadgen.RecordingOf("d.wav", audio).Form())
 	if err != nil {

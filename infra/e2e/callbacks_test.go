@@ -131,7 +131,7 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 		}
 	}
 	for end, behaviour := range map[string]analyzer.Behaviour{"completed": {}, "failed": {Fail: true}, "canceled": {}} {
-		cancel = end == "canceled" // no request is under way that could read the variable now
+		cancel = end == "canceled" // no data race: no request to the server is under way now
 		if err := w.Analyzer.Behave(behaviour); err != nil {
 			t.Fatal(err)
 		}

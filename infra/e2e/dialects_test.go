@@ -46,7 +46,7 @@ type dialect struct {
 	failed  string // the expected error code, if the job fails
 	refused string // the expected code, if the callback is refused
 	moves   int    // the least progress, in percent, that the stream must show after a callback that does not end the job
-	slow    bool   // large, so that handling may take longer than a second
+	slow    bool   // the callback is large: its handling may take longer than a second
 }
 
 // compressed returns the text compressed by the given kind of writer.
@@ -146,7 +146,7 @@ func tryAll(t *testing.T, all map[string]dialect) {
 	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
 	for name, d := range all {
 		var err error
-		for range 3 { // on a busy machine the stream may be late
+		for range 3 { // up to three attempts: on a busy machine the stream may be late
 			if err = d.try(t, w, asked); err == nil || !errors.Is(err, errLate) {
 				break
 			}

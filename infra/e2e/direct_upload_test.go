@@ -37,7 +37,7 @@ func request(t *testing.T, w *harnesstest.Env, method, path string, body, into a
 func TestARecordingSentToS3InPartsIsAnalysed(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{})
-	recording := bytes.Repeat(loadgen.Tone(220, time.Second), 180) // more than one part
+	recording := bytes.Repeat(loadgen.Tone(220, time.Second), 180) // larger than one part
 	const size = 5 << 20
 	sum := sha256.Sum256(recording)
 	var begun struct {

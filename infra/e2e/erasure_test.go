@@ -195,6 +195,6 @@ func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 		}
 	}
 	awaitGone(ctx, t, c.kit, c.Checker, jobs)
-	c.CheckStaging() // includes the staged result of a callback that a crash interrupted
+	c.CheckStaging() // the result of a callback that a crash interrupted must be removed, too
 	checkErased(ctx, t, c.Checker, jobs, nil)
 }

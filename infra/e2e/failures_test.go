@@ -107,7 +107,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	t.Parallel()
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 	w, storage := withStorageBehind(t, nil)
-	storage.Cut() // so that the uploader does not publish stored before
+	storage.Cut() // so that the uploader does not publish the event stored before the test does
 	job, other := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)), w.Upload(t, "b.wav", loadgen.Tone(220, time.Second))
 	poison := nats.NewMsg(w.Namespace().Subject(event.SubjectOf(job, event.NameStored)))
 	poison.Data, poison.Header["traceparent"] = []byte(`{"job_id":"`+job+`","token_id":"`), []string{"00-" + traceID + "-00f067aa0ba902b7-01"}
@@ -121,7 +121,8 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	}
 	var f failure
 	w.Result(t, job, &f)
-	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // depends on which service handled the event first
+	// The code depends on which service handled the event first.
+	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" {
 		t.Errorf("%+v", f)
 	}
 	storage.Restore()
@@ -176,7 +177,7 @@ func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 	if l.Consumer != "tracker-projection" || l.Code != "data-refused" || l.Subject != event.SubjectOf(job, event.NameCompleted) {
 		t.Errorf("%+v", l)
 	}
-	b := w.Bus(natsauth.Operator) // the services may respond to it alone
+	b := w.Bus(natsauth.Operator) // the services may respond only to requests of the operator
 	if err := b.Replay(w.Context(), l.Consumer, l.EventSeq); err == nil {
 		t.Error("it is taken while its cause is there")
 	}

@@ -171,7 +171,7 @@ func bucketOfReferences(t *testing.T, client *minio.Client, bucket, key, content
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the test's context has ended
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // this is a cleanup: the test's context has ended
 		defer cancel()
 		_ = client.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
 		_ = client.RemoveBucket(ctx, bucket)

@@ -21,7 +21,7 @@ func TestTheStreamsOfAnOwnerAreLimitedOverAllGateways(t *testing.T) {
 	defer cancel()
 	const secret, limit = "secret-of-the-tokens-of-the-test", 3
 	c := found(ctx, t, map[string]int{harness.Gateway: 2, harness.Tracker: 2}, map[string]string{"BEHAVIOUR_DELAY": "10m"})
-	job := c.uploadAll(ctx, 1)[0] // before the gateways authenticate requests
+	job := c.uploadAll(ctx, 1)[0] // without credentials, before the gateways authenticate requests
 	// An admin may read a job that has no owner.
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"sub": "alice", "exp": time.Now().Add(time.Hour).Unix(), "roles": []string{"sori-admin"},
@@ -53,7 +53,7 @@ func TestTheStreamsOfAnOwnerAreLimitedOverAllGateways(t *testing.T) {
 	for _, g := range gateways {
 		testkit.Eventually(t, func() error { return refused(ctx, g, job) })
 	}
-	c.Process(harness.Gateway, 0).Kill() // with two of the streams
+	c.Process(harness.Gateway, 0).Kill() // two of the streams end with this gateway
 	for range 2 {
 		testkit.Eventually(t, func() error { return open(gateways[1]) })
 	}

@@ -77,8 +77,8 @@ func (o owners) unknown(at int) int {
 	return n
 }
 
-// refuses uploads as a user whose budget is full, until the gateway has read the usage in time. It erases
-// the jobs that are accepted before that.
+// refuses checks that a gateway refuses an upload of a user whose budget is full. If a gateway that could
+// not read the usage in time accepts the upload, refuses erases the job and tries again.
 func (o owners) refuses(user string, at int) {
 	o.t.Helper()
 	api := &client.Client{Base: o.Gateway, HTTP: o.Client, Credential: credential(o.t, user)}
@@ -164,7 +164,7 @@ func TestAnOwnerWhoseBudgetIsFullDeletesAJobAndUploadsAgain(t *testing.T) {
 	if err := mina.Erase(o.Context(), jobs[0]); err != nil {
 		t.Fatal(err)
 	}
-	if _, code := o.upload("mina", 1); code != "" { // at once, although this gateway has just read the usage
+	if _, code := o.upload("mina", 1); code != "" { // accepted at once, although this gateway has just read the usage
 		t.Error("after the deletion the upload is refused")
 	}
 	o.refuses("mina", 1) // the deletion made room for one recording

@@ -72,7 +72,7 @@ func TestMistakesAreToldAndNothingIsDone(t *testing.T) {
 		{"dead", "replay"}, {"dead", "replay", "1", "-all"}, {"dead", "replay", "1", "-consumer", "c"}, {"dead", "drop"}, {"dead", "drop", "-1"},
 		{"job"}, {"job", "7"}, {"job", "a", "b"}, {"reconcile", "extra"}, {"tail", "a", "b"}, {"tail", "-job", "7"},
 		{"retry"}, {"retry", "7"}, {"retry", job, "7"}, {"retry", job, "-failed"}, {"retry", job, "-code", "c"}, {"retry", job, "-since", "1h"},
-		{"retry", "-failed", "-n", "0"}, {"retry", "-failed", "-since", "-1s"}, {"retry", "-failed"}, {"retry", job}, // needs a database or a tracker
+		{"retry", "-failed", "-n", "0"}, {"retry", "-failed", "-since", "-1s"}, {"retry", "-failed"}, {"retry", job}, // the last two: no database, no tracker
 		{"cancel"}, {"cancel", "7"}, {"cancel", job}, {"cancel", job, "-failed"},
 		{"dead", "list", "-dir", "/nonexistent"},
 		{"dead", "list"}, {"dead", "show", "1"}, {"dead", "drop", "1"}, // no service has created the streams yet

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 
 const (
 	nodes     = 3
-	patience  = 4 * time.Minute // time limit for a test, and for each further round
+	patience  = 4 * time.Minute // time limit for a test with one round, and for each further round
 	answersIn = 2 * time.Second // time limit for an answer of a running server
 )
 
@@ -52,7 +52,7 @@ func (c place) jobsLeader() stack.Part {
 	c.t.Helper()
 	var leader string
 	testkit.Eventually(c.t, func() error {
-		ctx, cancel := context.WithTimeout(c.Ctx, answersIn) // a request that is lost with a server gets no answer
+		ctx, cancel := context.WithTimeout(c.Ctx, answersIn) // the limit is for a request that gets no answer because its server fails
 		defer cancel()
 		stream, err := c.Checker.JetStream.Stream(ctx, c.Checker.Namespace.Stream(event.Jobs().Name))
 		if err != nil {

@@ -104,7 +104,8 @@ func (s servers) driver(t *testing.T, server int) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(fillTakes)) // an answer may be lost with the leader
+	// The timeout is for answers that are lost with the leader.
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(fillTakes))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (s servers) signal(t *testing.T, server int, sig syscall.Signal) {
 	}
 }
 
-// A replica that lags behind still answers direct gets.
+// A replica that lags behind still answers direct gets. The log must have its newest event even then.
 func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 	t.Parallel()
 	s := newServers(t)
@@ -245,7 +246,7 @@ func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 	if stack.Node(0) == away {
 		b = s.buses[1]
 	}
-	for range 3 { // before and after the other servers have noticed that it is down
+	for range 3 { // before and after the other servers have noticed that the server is down
 		began := time.Now()
 		if err := b.Ensure(s.ctx, event.Dead()); err != nil && !fault.Is(err, fault.Unavailable) {
 			t.Errorf("with two servers of three: %v", err)

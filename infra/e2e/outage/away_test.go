@@ -37,7 +37,7 @@ func restarted(c env, _ func(), parts []stack.Part) { c.each(parts, c.restart) }
 
 func killed(c env, noticed func(), parts []stack.Part) {
 	c.each(parts, func(part stack.Part) error { return c.Stack.Signal(part, kill) })
-	for range parts { // the stack reports the ends
+	for range parts { // the stack reports the end of each killed part
 		<-c.Stack.Exited()
 	}
 	c.hold(deadFor, noticed)

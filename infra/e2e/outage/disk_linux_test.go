@@ -63,7 +63,7 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
+	if err := c.restart(stack.NATS); err != nil { // the new process has no limit
 		t.Fatal(err)
 	}
 	c.AwaitReady(true, harnesstest.ReturnsIn, harness.Services()...)

@@ -99,8 +99,8 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	c.CheckProcesses()
 }
 
-// The uploads of about one second may exceed their limit. The reserve is large, so that
-// this does not matter on a fast machine.
+// The gateways learn with a delay of about a second that uploads have used their share of the log, and
+// then uploads exceed it. The large reserve makes room for that, also on a fast machine.
 func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, map[string]string{"JOBS_MAX_BYTES": "16777216", "UPLOAD_RESERVE": "0.97"})
@@ -192,7 +192,7 @@ func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testi
 	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
-	for _, job := range ended[1:] { // this frees space as soon as the uploader has removed the logs
+	for _, job := range ended[1:] { // the erasures free space as soon as the uploader has removed the logs
 		testkit.Eventually(t, func() error { return one.Erase(c.Ctx, job) })
 	}
 	next := c.uploadAgain(gateways, small)

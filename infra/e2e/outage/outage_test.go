@@ -29,7 +29,7 @@ type env struct {
 	t *testing.T
 }
 
-// found starts a system whose services differ from the default by settings.
+// found starts a system with the given replicas, whose services have the given settings.
 func found(t *testing.T, replicas map[string]int, settings map[string]string) env {
 	t.Helper()
 	return env{harnesstest.StartSystem(t, harnesstest.SystemOptions{Replicas: replicas, Settings: settings, Patience: patience + 4**pauseFor}), t}

@@ -30,7 +30,7 @@ func TestARemovedUploadStaysRemovedIfNATSIsKilled(t *testing.T) {
 		return api.Do(c.Ctx, r)
 	}
 	at := ""
-	for range 2 { // the first one stays: NATS removes an empty file at once
+	for range 2 { // the first upload stays: NATS would remove an empty file at once
 		created, err := do(client.Request{Method: http.MethodPost, Path: "/uploads/", Want: http.StatusCreated},
 			map[string]string{"Upload-Length": "5000", "Upload-Metadata": "token_id MQ=="})
 		if err != nil {

@@ -27,7 +27,8 @@ func TestAnAPIKeySignsIn(t *testing.T) {
 	v := comes(t, w.Gateway)
 	v.open("/")
 	v.reads("It is kept in this tab only")
-	v.sees(`![...document.querySelectorAll('button')].some(el => el.textContent === 'Sign in')`) // there is no provider
+	// Without a provider there is no button to sign in.
+	v.sees(`![...document.querySelectorAll('button')].some(el => el.textContent === 'Sign in')`)
 	v.presses("Use the API key")
 	v.reads("Enter an API key.")
 	v.entersKey("sori_0000_nonsense")
@@ -118,7 +119,7 @@ func TestAnExpiredSignInAsksAgainAndLosesNothing(t *testing.T) {
 	v.signsInAgain(t, "mina")
 	v.gives(speechFile(t))
 	p.away()
-	v.presses("Analyse recording") // the token is valid
+	v.presses("Analyse recording") // works without the provider, since the token is valid
 	v.reads("Analysis complete")
 	p.back()
 }

@@ -13,7 +13,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 )
 
-// says adds a line to the script of a token.
+// says adds a script to a token.
 func says(t *testing.T, w *harnesstest.Env, token int64, script string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"token_id":%d,"start_time":0,"end_time":1,"script":%q}`, token, script)

@@ -129,7 +129,7 @@ func (v *visitor) pictures(name string) {
 	v.speaks("en")
 }
 
-// returns reloads the page and lets the network work again.
+// returns reloads the page and restores the network.
 func (v *visitor) returns(door *testkit.Proxy) {
 	v.t.Helper()
 	v.leaves(func() {

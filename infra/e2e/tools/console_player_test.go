@@ -18,7 +18,8 @@ func TestARecordingThatDoesNotTellItsLengthIsPlayedFromWhereItsUserWants(t *test
 		t.Fatal(err)
 	}
 	const slider = `document.querySelector('.player input[type=range]')`
-	const known = `Math.abs(` + slider + `?.max - 0.75) < 0.05` // as shared/media finds it; 1 while it is unknown
+	// The slider has the duration that shared/media finds; before that its maximum is 1.
+	const known = `Math.abs(` + slider + `?.max - 0.75) < 0.05`
 	v.gives(file)
 	v.sees(known + ` && ` + slider + `.value === '0'`)
 	v.presses("Analyse recording")

@@ -111,7 +111,7 @@ func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
 	v.do(chromedp.Reload())
 	v.reads("a.wav")
 
-	// The page of a job goes on by itself.
+	// The page of a job continues by itself after requests have failed.
 	job := w.Upload(t, "b.wav", loadgen.Tone(440, time.Second))
 	b.answers(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") {

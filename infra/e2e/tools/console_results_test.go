@@ -18,7 +18,7 @@ func reports(t *testing.T, results <-chan string) func(http.Handler) http.Handle
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			hook := r.PostFormValue("webhook_url")
-			if hook == "" { // a test of the connection
+			if hook == "" { // a request that only tests the connection has no callback URL
 				rw.WriteHeader(http.StatusUnprocessableEntity)
 				return
 			}

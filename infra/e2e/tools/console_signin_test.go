@@ -77,8 +77,8 @@ func (p *provider) away() { _ = p.server.Close() }
 // back starts the stopped provider again.
 func (p *provider) back() { p.listen(strings.TrimPrefix(p.url, "http://")) }
 
-// secured starts Sori with a provider whose tokens have a validity, and with settings. mina, jun and
-// an admin can sign in.
+// secured starts Sori with the settings in o and a provider whose tokens are valid for the given
+// time. mina, jun and an admin can sign in.
 func secured(t *testing.T, validity time.Duration, o harnesstest.Options) (*harnesstest.Env, *provider) {
 	t.Helper()
 	p := newProvider(t)
@@ -196,7 +196,7 @@ func TestAUserSignsInAndTakesARecordingToItsResult(t *testing.T) {
 	v.sees(`document.querySelectorAll('nav a').length === 0`)
 	v.shoots("signin")
 	v.signsIn("mina")
-	v.sees(`location.hash === '#/jobs?status=failed' && location.search === ''`) // where the visitor was
+	v.sees(`location.hash === '#/jobs?status=failed' && location.search === ''`) // the page on which the visitor was before the sign-in
 	v.presses("New")
 	v.gives(speechFile(t))
 	v.shoots("signed-in-new")
@@ -221,7 +221,8 @@ func TestAUserSignsInAndTakesARecordingToItsResult(t *testing.T) {
 	checkSignOut(t, v)
 }
 
-// checkSignOut signs out, in both tabs of a browser, at the provider, and for good.
+// checkSignOut signs out, and checks that the browser keeps no data of the user and asks to sign in
+// again.
 func checkSignOut(t *testing.T, v *visitor) {
 	t.Helper()
 	v.signsOut()

@@ -18,11 +18,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// heldBytes is after how many bytes of an upload the proxy holds the connection.
+// heldBytes is the number of bytes of an upload that the proxy forwards before it holds the connection.
 const heldBytes = 64 << 10
 
-// tooLong is a number of bytes that does not fit into the buffers between the browser
-// and the proxy while the proxy holds an upload. A recording with them still goes in a form.
+// tooLong is a number of bytes that does not fit into the buffers between the browser and the proxy
+// while the proxy holds an upload. A recording of this size is still sent in a form.
 const tooLong = 15 << 20
 
 // recorded creates a WAV file of 5 s. The parameter more is the number of bytes that follow the samples.
@@ -74,7 +74,7 @@ func idle(t *testing.T, w *harnesstest.Env) {
 	})
 }
 
-// lastingPauses is a script that makes every pause of at least 500 ms last.
+// lastingPauses is a script that makes every pause of at least 500 ms endless.
 const lastingPauses = `(() => {
 	const quick = setTimeout;
 	window.setTimeout = (work, ms, ...rest) => ms >= 500 ? 0 : quick(work, ms, ...rest);
@@ -204,7 +204,7 @@ func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {
 	settings["MAX_UPLOAD_BYTES"] = "200000"
 	w := harnesstest.Start(t, harnesstest.Options{Settings: settings})
 	v := arrive(t, w.Gateway)
-	// The console does not know the limit, and learns of it from the refusal.
+	// The console cannot read the limit in advance, and learns it from the refusal.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
 		const real = fetch;
 		window.fetch = (url, ...rest) => real(new URL(url, location.href).pathname === '/limits' ? '/livez' : url, ...rest);

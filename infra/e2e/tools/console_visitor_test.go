@@ -128,7 +128,7 @@ func (v *visitor) leaves(by func()) {
 	v.sees(`!window.isLeft`)
 }
 
-// goesBack goes back to another document.
+// goesBack goes back in the history of the browser, to another document.
 func (v *visitor) goesBack() {
 	v.t.Helper()
 	v.leaves(func() { v.do(chromedp.Evaluate[chromedp.Void](`setTimeout(() => history.back())`)) })

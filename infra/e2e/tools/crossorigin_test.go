@@ -21,10 +21,10 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// axios returns the file for browsers of the npm package with which frontends upload.
+// axios returns the build for browsers of axios, the npm package with which frontends upload.
 var axios = sync.OnceValues(func() ([]byte, error) { return fromNPM("axios@1.7.9", "dist/axios.min.js") })
 
-// fromNPM returns a file of an npm package, whose name has its version.
+// fromNPM returns a file of an npm package. The name of the package contains the version.
 func fromNPM(name, file string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "npm-")
 	if err != nil {
@@ -244,7 +244,8 @@ const attack = `(async () => {
 func TestAPageOfAnUnlistedOriginMakesNoJob(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(site(t))})
-	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} { // a page of another site, and one of the same site at another port
+	// First a page of another site, then a page of the same site at another port.
+	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} {
 		v := opened(t, home)
 		answers := evaluate[[]string](v, fmt.Sprintf(attack, w.Gateway, w.Token, base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))))
 		want := []string{"failed", "opaque 0", "opaque 0", "failed", "failed", "failed"}

@@ -81,7 +81,7 @@ func nginx(t *testing.T, gateway string, cut bool) string {
 	addr := proc.Address(ports[0])
 	user, prefix := "", ""
 	if os.Geteuid() == 0 {
-		user = "user root;" // the test's folder belongs to root
+		user = "user root;" // nginx must run as root, because the test's folder belongs to root
 	}
 	if cut {
 		gateway, prefix = gateway+"/", "proxy_set_header X-Forwarded-Prefix /sori;"

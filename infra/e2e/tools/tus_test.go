@@ -14,9 +14,9 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// tusClient is the script of a frontend with tus-js-client, with nothing but the address of the API.
-// The upload is cut once in the middle of a request, and continued as after a reload: the client does not
-// report the failures of a parallel upload that was aborted and started again.
+// tusClient is the script of a frontend with tus-js-client that knows only the address of the API. It cuts the
+// upload once in the middle of a request, and continues it in a new tus.Upload, as after a reload: tus-js-client
+// does not report the failures of a parallel upload that was aborted and started again.
 const tusClient = `(async () => {
   const file = %s;
   let cut = false, job = '';

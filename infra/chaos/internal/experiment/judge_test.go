@@ -86,9 +86,9 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	tamper("make an id", err)
 	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Received{JobID: stranger, TokenID: 1, Size: 1, Chunks: 1}, 0)
 	tamper("a job of nobody's", err)
-	rows, err := o.checker.AwaitEnds(ctx, jobs) // waits for the stranger, too, since the log contains it
+	rows, err := o.checker.AwaitEnds(ctx, jobs) // also waits for the end of the stranger, since the log contains it
 	tamper("the end of the stranger", err)
-	if status := rows[stranger].Status; status != "failed" { // since staging contains no recording of it
+	if status := rows[stranger].Status; status != "failed" { // the job must fail, since staging contains no recording of it
 		t.Errorf("the stranger is %q", status)
 	}
 	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET version = version + 1, status = 'canceled' WHERE job_id = $1`, jobs[3])

@@ -29,7 +29,7 @@ const programsVariable = "SORI_TEST_PROGRAMS"
 // Main is the body of a TestMain: it builds the services once for all tests of the package, runs
 // the tests, and returns the exit code.
 func Main(m *testing.M) int {
-	flag.Parse() //nolint:revive // called by a TestMain, which is a main function
+	flag.Parse() //nolint:revive // a TestMain, which is a main function, calls this function
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
