@@ -118,7 +118,7 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 	if j := list.Jobs[0]; j.JobID != job || j.FileName != "녹음 1.wav" || j.Size != len(audio) || j.Duration != 1 || j.Attempt != 1 {
 		t.Errorf("listed as %s", text)
 	}
-	resp, played := get("/jobs/" + job + "/audio") // the Content-Type is that of the recording
+	resp, played := get("/jobs/" + job + "/audio") // the Content-Type must be that of the recording
 	if !bytes.Equal(played, audio) || resp.Header.Get("Content-Type") != "audio/wav" {
 		t.Errorf("%d of %d bytes, %v", len(played), len(audio), resp.Header)
 	}

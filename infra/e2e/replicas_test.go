@@ -24,7 +24,7 @@ import (
 // blocking is an analysis server that answers a request after the analysis, and that
 // does not stop an analysis when the client has closed the connection.
 type blocking struct {
-	release chan struct{} // closed to let the analyses end
+	release chan struct{} // a test closes it to let the analyses end
 
 	mu       sync.Mutex
 	running  map[string]int      // number of running analyses, by job

@@ -38,7 +38,7 @@ func removeFormer(parent string) {
 			continue
 		}
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == os.Getuid() {
-			_ = stack.Remove(dir) // fails if the folder is in use
+			_ = stack.Remove(dir) // an error is ignored: the folder is in use
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 		table := t.table()
 		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tDELIVERIES\tCODE\tREASON")
 		for _, l := range letters {
-			_, name, _ := event.ParseSubject(l.Subject) // name stays empty if the subject is not that of an event
+			_, name, _ := event.ParseSubject(l.Subject) // name stays empty if the subject belongs to no event
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.At.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
 		}
 		fmt.Fprintf(table, "%d of %d dead letters\n", len(letters), all)

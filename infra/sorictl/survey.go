@@ -41,7 +41,7 @@ type survey struct {
 	leaving map[string]bool // the jobs that were erased after the log was read
 	letters int
 	lag     uint64 // events that the tracker has not recorded yet
-	missing bool   // whether the tracker's consumer does not exist
+	missing bool   // whether the tracker's consumer is missing on NATS
 
 	listed  uint64         // the log's last sequence before the bucket was listed
 	cleared uint64         // the sequence up to which the uploader had handled erasures before the bucket was listed
@@ -188,7 +188,7 @@ type kind string
 const (
 	rowMissing    kind = "row-missing"    // a job in the log has no record
 	rowBehind     kind = "row-behind"     // a record lacks events that the tracker has acked
-	rowDiffers    kind = "row-differs"    // a record's status is not that of its newest event
+	rowDiffers    kind = "row-differs"    // the status of a record does not match the record's newest event
 	rowAhead      kind = "row-ahead"      // a record has the sequence of an event that the log does not contain
 	rowAbandoned  kind = "row-abandoned"  // a record's job has not ended, and its log has expired
 	objectMissing kind = "object-missing" // a completed job has no recording in the bucket
@@ -205,7 +205,7 @@ func (k kind) mendable() bool { return k == rowMissing || k == rowBehind || k ==
 type finding struct {
 	Kind   kind   `json:"kind"`
 	Job    string `json:"job_id"`
-	Owner  string `json:"owner,omitempty"` // from the record; empty if the job has no owner or no record
+	Owner  string `json:"owner,omitempty"` // owner in the record; empty if the job has no owner or no record
 	Detail string `json:"detail"`
 }
 

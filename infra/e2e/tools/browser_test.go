@@ -31,8 +31,9 @@ func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOp
 	return start(allocator, t)
 }
 
-// start starts the browser of a page, or opens a tab in the browser of another page. Either lasts as
-// long as the test. A page whose process has ended answers nothing: the test fails then, and its steps end.
+// start starts the browser of a page, or opens a tab in the browser of another page. The browser or the tab stays open until
+// the test ends. If the process of the page ends, the page does not answer any more: the test fails, and its waiting steps
+// return.
 func start(parent context.Context, t *testing.T, more ...chromedp.ContextOption) (page context.Context) {
 	t.Helper()
 	parent, end := context.WithCancel(parent)

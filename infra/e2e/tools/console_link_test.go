@@ -16,7 +16,7 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// links gives a link in place of a file.
+// links enters a link to a recording, in place of selecting a file.
 func (v *visitor) links(url string) {
 	v.t.Helper()
 	v.presses("Paste a link")

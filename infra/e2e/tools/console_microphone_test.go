@@ -10,7 +10,8 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 )
 
-// microphones makes the user's permission of the microphone wait for a call of allow, and lists the streams.
+// microphones is a script that delays every permission to use the microphone until allow is called, and
+// collects the streams of the microphone.
 const microphones = `{
   window.streams = [];
   const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

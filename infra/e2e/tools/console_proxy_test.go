@@ -22,7 +22,7 @@ import (
 // between is a proxy in front of a gateway, which answers some requests itself.
 type between struct {
 	url  string
-	with atomic.Pointer[http.HandlerFunc] // if set, answers instead of the gateway; it may call forward
+	with atomic.Pointer[http.HandlerFunc] // if set, this handler answers instead of the gateway; it may call forward
 	next *httputil.ReverseProxy
 }
 

@@ -25,7 +25,7 @@ type mediaFormat struct {
 	file      string // name of the file; the extension selects the container
 	args      string // arguments of ffmpeg; empty for a file of testdata
 	mediaType string
-	piped     bool // whether ffmpeg can also write it to a pipe
+	piped     bool // whether ffmpeg can also write the format to a pipe
 
 	// The variants whose duration is unknown. For example, a tag before an MP4 file makes the offsets in the file wrong.
 	unknown string

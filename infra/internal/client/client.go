@@ -47,7 +47,7 @@ func (c *Client) streams() *http.Client {
 // Request is one request, with the expected response.
 type Request struct {
 	Method string // GET if it is empty
-	Path   string // with the query
+	Path   string // path with the query
 	Header map[string]string
 	Body   io.Reader
 	Length int64 // length of Body in bytes, if net/http does not know it from the type of Body

@@ -167,7 +167,7 @@ func TestEveryVariableIsInEnvExampleAndTheOtherWayRound(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range variable.FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
 		name, kind, fallback := m[1], m[2], m[3]
-		if name == "NAME" { // only in the comment at the start of the file
+		if name == "NAME" { // NAME is only in the comment at the start of the file
 			continue
 		}
 		used[name] = true

@@ -18,7 +18,7 @@ func TestTheStartOfS3GivesUploadsTheirNamesBack(t *testing.T) {
 			}
 		}
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second call finds nothing to do
 		cmd := exec.CommandContext(t.Context(), "sh", "../../s3/start.sh", "echo", "started", "with")
 		cmd.Env = append(os.Environ(), "ROOTS="+roots[0]+" "+roots[1])
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "started with\n" {

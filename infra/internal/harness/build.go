@@ -17,7 +17,7 @@ import (
 
 // BuildOptions are the options of Build.
 type BuildOptions struct {
-	Race bool // with the race detector, which reports races in the logs
+	Race bool // build with the race detector, which reports races in the logs
 	// Profile makes the services write a CPU profile of their whole run to the file that the environment variable
 	// ProfileVariable names. They write the file when they are stopped.
 	Profile bool

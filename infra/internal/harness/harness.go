@@ -44,7 +44,7 @@ func Services() []string { return []string{Gateway, Uploader, Dispatcher, Tracke
 
 // Options are the settings of a Fleet.
 type Options struct {
-	Dir      string // for the logs; created if it does not exist
+	Dir      string // folder for the logs; created if it does not exist
 	Programs string // the folder that Build filled
 	Deps     stack.Endpoints
 

@@ -106,7 +106,7 @@ func TestPreparedStacksHaveNothingInCommonButTheirPasswords(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
-		if _, err := db.ExecContext(t.Context(), `CREATE TABLE mine (i int)`); err != nil { // the other stack has a table of this name too
+		if _, err := db.ExecContext(t.Context(), `CREATE TABLE mine (i int)`); err != nil { // the other stack has a table of the same name
 			t.Error(err)
 		}
 	}

@@ -38,7 +38,7 @@ type Process struct {
 	log     string
 	exited  chan<- error
 
-	change sync.Mutex // held while starting and stopping
+	change sync.Mutex // held while the process is being started or stopped
 
 	mu      sync.Mutex // guards the fields below
 	env     map[string]string

@@ -20,7 +20,7 @@ type System struct {
 
 // SystemOptions are the settings of a System.
 type SystemOptions struct {
-	Dir   string // for data, logs and programs; created if it does not exist
+	Dir   string // folder for data, logs and programs; created if it does not exist
 	Build BuildOptions
 	Stack stack.Options // StartSystem sets Dir
 	Fleet Options       // options of the Fleet; StartSystem sets Dir and Deps, and Programs if that is empty

@@ -12,7 +12,7 @@ import (
 
 // Usage is the memory and CPU time of a process, as /proc reports them (proc(5)); Linux only.
 type Usage struct {
-	RSS     int64         // resident memory now, in bytes
+	RSS     int64         // current resident memory, in bytes
 	PeakRSS int64         // the maximum since the start or since ResetPeak
 	CPU     time.Duration // user and system time, in steps of 10 ms
 }

@@ -37,7 +37,7 @@ type Row struct {
 	JobID   string `db:"job_id"`
 	Status  string `db:"status"`
 	Version int64  `db:"version"`
-	Owner   string `db:"owner"` // empty if there is none
+	Owner   string `db:"owner"` // empty if the job has no owner
 }
 
 // Rows returns all rows, by job.

@@ -108,7 +108,7 @@ func (c Checker) AwaitNoUploads(ctx context.Context, uploader Restarter, limit t
 
 // unfinished returns the keys of the multipart uploads that are neither completed nor aborted, wherever in the bucket.
 func (c Checker) unfinished(ctx context.Context) (keys []string, err error) {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	ctx, cancel := context.WithCancel(ctx) // ends the listing if the loop does not read all of it
 	defer cancel()
 	for u := range c.S3.ListIncompleteUploads(ctx, c.Bucket, "", true) {
 		if u.Err != nil {

@@ -14,7 +14,7 @@ import (
 
 // ClientOptions are the settings of Clients.
 type ClientOptions struct {
-	Gateways []string // base URLs; a client that cannot reach one uses the next
+	Gateways []string // base URLs; a client that cannot reach a gateway uses the next one
 	Token    int64
 	Seed     uint64
 	AtOnce   int // the number of clients, each with one job at a time

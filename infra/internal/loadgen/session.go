@@ -26,7 +26,7 @@ type session struct {
 
 	job  string
 	last client.Job // the version of the job that was seen last
-	seen int64      // the number of that version; -1 before the first one
+	seen int64      // the number of the version in last; -1 before the first one
 }
 
 // gateway returns a client of the gateway for the next request, with the credential of the job's owner.

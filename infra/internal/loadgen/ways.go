@@ -41,7 +41,7 @@ const (
 	leaves       quirk = iota // begins an upload and abandons it, like a user who closes the page; then begins another one
 	aborts                    // begins an upload and removes it; then begins another one
 	doubles                   // sends the same request twice at once
-	damages                   // first sends bytes that are not those of the recording
+	damages                   // first sends other bytes than those of the recording
 	lists                     // forgets which parts it has sent, and requests their list
 	concatenates              // sends the two halves as separate uploads and joins them
 	earlyBytes                // sends bytes with the request that begins the upload

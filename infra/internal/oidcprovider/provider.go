@@ -20,7 +20,7 @@ import (
 type User struct {
 	Name     string
 	Password string
-	Roles    []string // in the claim "roles" of the user's tokens
+	Roles    []string // value of the claim "roles" in the user's tokens
 }
 
 // Options are the settings of a provider.

@@ -89,7 +89,7 @@ func ownedBy(t *testing.T, k *testkit.Kit, admin *sqlx.DB, role string) {
 	change := func(statements ...string) {
 		t.Helper()
 		for _, statement := range statements {
-			if _, err := admin.Exec(statement); err != nil { //nolint:noctx // also in a cleanup, where the test's context has ended
+			if _, err := admin.Exec(statement); err != nil { //nolint:noctx // runs in a cleanup, too, where the test's context has ended
 				t.Fatalf("%s: %v", statement, err)
 			}
 		}
@@ -121,7 +121,7 @@ func TestRolesAreProvisionedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 	u.User = url.UserPassword(owner, "owner")
 	cfg := postgres.Config{URL: config.Secret(u.String()), MaxConnections: 2, Migrate: true}
 	roles := provision.Roles{Gateway: string(k.Namespace()) + "_gateway", GatewayPassword: rolePassword}
-	for range 2 { // creates the role, and then changes it
+	for range 2 { // the first call creates the role, the second one changes it
 		if _, err := provision.Postgres(k.Context(), cfg, roles); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestRolesAreProvisionedSeveralTimesAtOnce(t *testing.T) {
 		Gateway: string(k.Namespace()) + "_gateway", GatewayPassword: rolePassword,
 		Tracker: string(k.Namespace()) + "_tracker", TrackerPassword: rolePassword,
 	}
-	if _, err := provision.Postgres(k.Context(), cfg, provision.Roles{}); err != nil { // only the migrations
+	if _, err := provision.Postgres(k.Context(), cfg, provision.Roles{}); err != nil { // without passwords, only the migrations are applied
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup

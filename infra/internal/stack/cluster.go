@@ -18,9 +18,9 @@ type Cluster []Member
 // Member is the configuration of one server of a cluster. JetStream reports leaders by the Name.
 type Member struct {
 	Name    string
-	Port    int // for clients
-	Route   int // port for the other members
-	Monitor int // for HTTP monitoring
+	Port    int // port for clients
+	Route   int // port for the other members of the cluster
+	Monitor int // port for HTTP monitoring
 }
 
 // NewCluster returns a member with free ports for each of the names.

@@ -16,7 +16,7 @@ const S3Role = "s3"
 // S3HealthPath is the path of the health check. It cannot be the path of a bucket, since "-" is no valid bucket name.
 const S3HealthPath = "/-/health"
 
-const s3StopGrace = 2 * time.Second // for requests
+const s3StopGrace = 2 * time.Second // time for the requests in progress
 
 // S3Settings is the configuration of the S3 server's process. It is passed through a pipe, because other users can read the
 // arguments and the environment of a process.

@@ -94,7 +94,7 @@ func TestObjectsSmallAndInParts(t *testing.T) {
 func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // as after a start without extended attributes
+	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // a start without extended attributes creates this folder
 		t.Fatal(err)
 	}
 	first := startS3(t, s3Settings(dir))

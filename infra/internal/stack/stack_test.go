@@ -210,7 +210,7 @@ func TestAPartThatIsPausedWithAllItsProcessesAnswersNobodyUntilItGoesOn(t *testi
 	}
 	answered := make(chan error, 1)
 	go func() {
-		_, err := db.ExecContext(ctx, "SELECT 1") // over the existing connection
+		_, err := db.ExecContext(ctx, "SELECT 1") // the query uses the existing connection
 		answered <- err
 	}()
 	select {

@@ -101,7 +101,7 @@ type request struct {
 	method, path string
 	contentType  string
 	body         []byte
-	anonymous    bool // without credentials
+	anonymous    bool // the request has no credentials
 }
 
 // send sends a request, counts the answer, and decodes it into the parameter into unless that is nil. It
@@ -186,7 +186,7 @@ type held struct {
 	request
 	length  int64 // the Content-Length, if it is larger than the body that is sent
 	trickle bool  // after the body, one more byte is sent every trickleEvery
-	reads   bool  // whether the connection is closed after the answer; otherwise the answer is not read and the connection stays
+	reads   bool  // close the connection after the answer; otherwise keep it open and do not read the answer
 
 	again time.Duration // the pause after the end of a connection before the request is sent again
 }

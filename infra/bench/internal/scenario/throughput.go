@@ -72,7 +72,7 @@ type run struct {
 	acked time.Time // the time of the last answer
 	ended time.Time // the time at which the last job ended
 
-	stages stages // only for jobs that were uploaded one after the other
+	stages stages // set only if the jobs were uploaded one after the other
 
 	mu     sync.Mutex
 	jobs   []string

@@ -114,7 +114,7 @@ func (w *Target) Meter(scenario string) func(jobs int) []Process {
 				RSSBefore: was.RSS, RSSAfter: u.RSS, PeakGrowth: max(u.PeakRSS-was.RSS, 0),
 			})
 		}
-		if w.system != nil && busyErr == nil && err == nil { // without a System the CPU time of Sori would count as that of others
+		if w.system != nil && busyErr == nil && err == nil { // without a System, the CPU time of Sori would count as that of other processes
 			used = append(used, Process{Scenario: scenario, Name: Others, CPU: max(rest, 0), Share: max(rest, 0) / took})
 		}
 		return used

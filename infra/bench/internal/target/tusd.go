@@ -19,7 +19,7 @@ import (
 
 // Tusd is tusd's own server in a separate process. It stores its uploads on Sori's S3 server.
 type Tusd struct {
-	URL     string // without a trailing slash; its uploads are at TusdUploads
+	URL     string // base URL without a trailing slash; the uploads are at TusdUploads
 	process *proc.Process
 }
 
@@ -41,7 +41,7 @@ func (w *Target) StartTusd(ctx context.Context, program string, partSize int64) 
 	if w.system == nil {
 		return nil, ErrNotOurs
 	}
-	dir := filepath.Join(w.Dir(), "tusd") // tusd writes each part to a file there before it sends it
+	dir := filepath.Join(w.Dir(), "tusd") // tusd writes each part to a file in this folder before it sends the part
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}

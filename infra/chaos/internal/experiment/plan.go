@@ -54,7 +54,7 @@ type Fault struct {
 	Kind
 	Replica int           // the index of the replica, if the target is a service
 	After   int           // the number of accepted jobs after which the fault is injected
-	Lasts   time.Duration // the duration of the fault; a restart ignores it
+	Lasts   time.Duration // the duration of the fault; ignored for a restart
 }
 
 // dependencies returns the parts on which the services depend.

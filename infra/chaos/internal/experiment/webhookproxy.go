@@ -38,7 +38,7 @@ type WebhookProxy struct {
 
 // callback is a request from the analysis server.
 type callback struct {
-	path   string // with the query
+	path   string // path of the URL, with the query
 	header http.Header
 	body   []byte
 }

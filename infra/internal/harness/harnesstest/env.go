@@ -150,7 +150,7 @@ func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer
 	cfg.HTTPAddr, cfg.Behaviour, cfg.ShutdownTimeout = "127.0.0.1:0", b, 5*time.Second
 	cfg.S3Endpoint, cfg.AccessKey = vars["S3_ENDPOINT"], vars["AWS_ACCESS_KEY_ID"]
 	cfg.SecretKey = analyzer.Secret(vars["AWS_SECRET_ACCESS_KEY"])
-	cfg.MaxAudioBytes = 5 << 30 // as harness.Environment sets it
+	cfg.MaxAudioBytes = 5 << 30 // the same limit as in harness.Environment
 	s, err := analyzer.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ import (
 const (
 	maxConnections = 4096
 	maxRequests    = 2048
-	maxParts       = 10_000  // as AWS
-	maxCopy        = 5 << 30 // as AWS
+	maxParts       = 10_000  // the limit of AWS
+	maxCopy        = 5 << 30 // the limit of AWS
 	ioBuffer       = 256 << 10
 )
 

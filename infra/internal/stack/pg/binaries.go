@@ -45,8 +45,8 @@ func installFolders() []string {
 	}
 }
 
-// binaries returns a folder with initdb and postgres. If the cluster exists, their major version is the one that created it,
-// because no other can open it. If no such folder is found, binaries downloads the version.
+// binaries returns a folder with initdb and postgres. If the cluster exists, they have the major version that created the
+// cluster, because no other version can open it. If no folder has this version, binaries downloads it.
 func (s *Server) binaries(ctx context.Context) (string, error) {
 	want, err := s.place.major()
 	if err != nil {

@@ -100,7 +100,7 @@ func TestADownloadCanBeCalledOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	repo := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
-		<-r.Context().Done() // until the killed client's connection is gone
+		<-r.Context().Done() // wait until the killed client's connection is gone
 	}))
 	defer repo.Close()
 	begun := time.Now()
@@ -135,7 +135,7 @@ func TestTheSearchWantsBothProgramsAndTheNewest(t *testing.T) {
 	}
 	programs("lib/9.6/bin", 0o755, "postgres", "initdb")
 	programs("lib/15/bin", 0o755, "postgres", "initdb")
-	programs("lib/16/bin", 0o755, "postgres")           // without initdb
+	programs("lib/16/bin", 0o755, "postgres")           // this folder has no initdb
 	programs("lib/17/bin", 0o644, "postgres", "initdb") // cannot be run
 	links := programs("links", 0o755)
 	if err := os.Symlink(filepath.Join(root, "lib/9.6/bin/postgres"), filepath.Join(links, "postgres")); err != nil {

@@ -201,7 +201,7 @@ func TestAnUnreachableFolderIsServedFromAShelter(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs the server as another user")
 	}
-	dir := t.TempDir() // only its owner can traverse it
+	dir := t.TempDir() // only the owner can traverse this folder
 	opts := options(t, dir)
 	opts.Log = zerolog.Nop()
 	opts.FallbackDir = openDir(t)

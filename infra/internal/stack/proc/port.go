@@ -33,7 +33,7 @@ var ErrPortTaken = errors.New("port is taken")
 
 // Port is a request for a port.
 type Port struct {
-	Fixed  int // only this port
+	Fixed  int // if not 0: only this port
 	Prefer int // if Fixed is 0: this port if it is free, else any free port
 }
 

@@ -66,7 +66,7 @@ func TestALostRaceTakesAnotherPort(t *testing.T) {
 	var tried []int
 	err := proc.WithPort(t.Context(), proc.Port{}, func(p int) error {
 		if tried = append(tried, p); len(tried) == 1 {
-			occupy(t, p) // as if another process had taken the port first
+			occupy(t, p) // the same happens if another process takes the port first
 			return errors.New("cannot listen")
 		}
 		return nil
@@ -113,7 +113,7 @@ func TestAPortIsNotTakenByTheQuestionWhetherItIs(t *testing.T) {
 func TestAPortThatWasFoundIsNotFoundAgain(t *testing.T) {
 	t.Parallel()
 	found := map[int]bool{}
-	for range 300 { // of 7000 ports: without claims about six would be found twice
+	for range 300 { // freePort chooses from 7000 ports: without claims it would return about six ports twice
 		ports, err := proc.FreePorts(1)
 		if err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = os.Unsetenv(proc.ProgramVariable) // so that the roles run in this test binary
+	_ = os.Unsetenv(proc.ProgramVariable) // the roles must run in this test binary
 	ran, code := proc.RunRole(map[string]proc.Role{
 		"serve": func(ctx context.Context, config json.RawMessage, ready func()) error {
 			fmt.Println("configured with", string(config))
