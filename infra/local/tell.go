@@ -45,8 +45,8 @@ func withUser(raw string, user *url.Userinfo) string {
 	return u.String()
 }
 
-// analyzerURL returns the URL of the analysis server: of the reference server, or of the
-// one in TARGET_SERVER_URL.
+// analyzerURL returns the URL of the analysis server that is in use: the reference server, or the one in
+// TARGET_SERVER_URL.
 func analyzerURL(at harness.Layout, vars map[string]map[string]string) string {
 	if target := vars[harness.Dispatcher][targetSetting]; !strings.HasPrefix(target, at.URL(harness.Analyzer, 0)+"/") {
 		return target

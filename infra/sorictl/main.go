@@ -106,8 +106,8 @@ func lines[T any](t terminal, values []T) error {
 	return nil
 }
 
-// exitCode prints an error, as said formats it, and returns 1. It returns 0 without an
-// error and after help.
+// exitCode prints an error in the format of said, and returns 1. Without an error, and after help, it
+// prints nothing and returns 0.
 func (t terminal) exitCode(err error) int {
 	if err == nil || errors.Is(err, command.ErrHelp) {
 		return 0

@@ -20,8 +20,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// rounds is how many times leaders are killed. More rounds, such as -rounds=10, kill
-// them at more different times.
+// rounds is how many times leaders are killed. With more rounds, such as -rounds=10, leaders are
+// killed at more different times.
 var rounds = flag.Int("rounds", 1, "how often the leaders are killed")
 
 func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }

@@ -156,7 +156,7 @@ func (f mediaFormat) pipe(t *testing.T, base string) []byte {
 	return b
 }
 
-// compare compares the meter's results for a file with those of ffmpeg.
+// compare compares the codec and the duration that a media.Meter finds in a file with those that ffmpeg finds.
 func (f mediaFormat) compare(t *testing.T, variant, file string, content []byte) {
 	t.Helper()
 	meter := media.NewMeter(int64(len(content)))

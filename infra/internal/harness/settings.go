@@ -118,7 +118,8 @@ func s3Settings(deps stack.Endpoints) map[string]string {
 	}
 }
 
-// Connections returns the settings with which a program connects to all dependencies, and those of the parameter further.
+// Connections returns the settings with which a program connects to all dependencies, together with the settings in the
+// parameter further.
 func Connections(deps stack.Endpoints, further map[string]string) map[string]string {
 	return merge(map[string]string{"NATS_URL": deps.NATSURL, "DATABASE_URL": deps.DatabaseURL}, s3Settings(deps), further)
 }

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Gateways are clients of several gateways, which are used in turn. They are safe for concurrent use.
+// Gateways are clients of several gateways. Consecutive requests use them in turn. They are safe for concurrent use.
 type Gateways []*client.Client
 
 // token is the id of the first token of a catalogue.

@@ -129,7 +129,8 @@ func TestRolesAreProvisionedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 	if _, err := login(t, cfg, roles.Gateway, rolePassword).ExecContext(k.Context(), `SELECT count(*) FROM catalogue.tokens`); err != nil {
 		t.Error(err)
 	}
-	// Rights that somebody else has granted to the role are revoked. If that is not possible, an error says so.
+	// Permissions that somebody else has granted to the role must be revoked. If that is impossible, the error
+	// must say so.
 	if _, err := admin.ExecContext(k.Context(), "ALTER ROLE "+roles.Gateway+" SUPERUSER"); err != nil {
 		t.Fatal(err)
 	}

@@ -181,7 +181,7 @@ func (a *Client) repeat(ctx context.Context, concurrent int, perSecond float64, 
 	}
 }
 
-// held is a request on a connection of its own.
+// held is a request on a separate connection, which hold keeps open.
 type held struct {
 	request
 	length  int64 // the Content-Length, if it is larger than the body that is sent

@@ -11,8 +11,8 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// soakTolerance is the bound for the growth of a service's memory, in MiB. It is not 0, because the Go runtime returns memory to
-// the system at times of its own.
+// soakTolerance is the bound for the growth of a service's memory, in MiB. It is not 0, because the Go runtime does not return
+// memory to the system at once.
 const soakTolerance = 8
 
 // soak runs many jobs and compares the services' memory after the warm-up with that at the end. Each client waits for the end

@@ -86,7 +86,7 @@ func TestAnotherFailureIsNotRepeated(t *testing.T) {
 }
 
 // The program that asks for a port starts processes at the same time. Until such a process executes its program, it has a
-// copy of every socket of its parent.
+// copy of every socket of its parent. This copy must not make the port look taken.
 func TestAPortIsNotTakenByTheQuestionWhetherItIs(t *testing.T) {
 	t.Parallel()
 	ports, err := proc.FreePorts(1)
