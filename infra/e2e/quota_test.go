@@ -124,7 +124,7 @@ type usage struct {
 	Log    struct{ Used int64 }        `json:"log_bytes"`
 }
 
-// awaitUsage waits until all jobs of a user are stored.
+// awaitUsage waits until a user has the given number of jobs, all of them stored.
 func (o owners) awaitUsage(user string, jobs int) {
 	o.t.Helper()
 	api := &client.Client{Base: o.Gateway, HTTP: o.Client, Credential: credential(o.t, user)}

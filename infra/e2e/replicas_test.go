@@ -119,8 +119,8 @@ func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 	c.CheckInvariants(accepted, rows)
 }
 
-// killADispatcher kills a dispatcher that waits for answers. It returns the keys of the
-// requests for whose answers it waited.
+// killADispatcher kills a dispatcher that waits for answers of the analysis server. It returns the
+// keys of the requests that were not answered.
 func (c *city) killADispatcher(b *blocking) (victim *harness.Process, lost map[string]int) {
 	c.t.Helper()
 	lost = map[string]int{}

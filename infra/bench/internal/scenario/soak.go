@@ -16,7 +16,7 @@ import (
 const soakTolerance = 8
 
 // soak runs many jobs and compares the services' memory after the warm-up with that at the end. Each client waits for the end
-// of its job, so that at the end not more work is under way than at the beginning.
+// of its job before the next upload, so that the amount of concurrent work stays constant.
 func soak(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 10_000, Concurrent: 48, Bytes: 16_000})
 	b.Say("soak: %d jobs of %d bytes, %d at a time", size.Jobs, size.Bytes, size.Concurrent)

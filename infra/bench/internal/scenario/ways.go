@@ -141,7 +141,7 @@ func (m *waysRun) send(ctx context.Context, s *sender, w way, size Size) ([]stri
 	})
 }
 
-// ended waits for the ends of jobs.
+// ended waits until the jobs have ended. For uploads to tusd, which become no jobs, it does nothing.
 func (m *waysRun) ended(ctx context.Context, s *sender, w way, jobs []string) error {
 	if w.tusd {
 		return nil
