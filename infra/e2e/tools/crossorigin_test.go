@@ -163,7 +163,8 @@ type seen struct {
 // seconds is the length of the frontend's recording.
 const seconds = 2
 
-// uses runs the script foreign in a page with the API at base, and checks the result.
+// uses runs the script of the constant foreign in the page that v has open, and checks the result.
+// base is the base URL of the API that the script calls.
 func uses(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
 	t.Helper()
 	audio := loadgen.Tone(220, seconds*time.Second)

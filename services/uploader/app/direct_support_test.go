@@ -66,7 +66,8 @@ func (c caller) sign(req *http.Request) {
 	req.Header.Set(principal.Header, signed)
 }
 
-// want sends a request and checks the status, and the code of a problem, of the answer.
+// want sends a request, and checks the status of the answer and the code of its problem document. An
+// empty code means that the answer must not be a problem document.
 func (c caller) want(status int, code, method, path string, body, into any) {
 	c.env.t.Helper()
 	if got, gotCode := c.call(method, path, body, into, nil); got != status || gotCode != code {

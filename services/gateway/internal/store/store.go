@@ -102,8 +102,9 @@ func containing(part string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
 }
 
-// translateEntry converts the error of a query for one entry to a failure with a kind. The
-// parameter tried is the attempted operation, for the text of the error.
+// translateEntry converts the error of a query for one entry: to catalogue.NotFound if the query
+// found no row, otherwise as translate does. kind is the kind of the entry, such as kindToken.
+// tried is the attempted operation, for the text of the error.
 func translateEntry(tried, kind string, id int64, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return catalogue.NotFound(kind, id)

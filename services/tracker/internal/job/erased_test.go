@@ -21,7 +21,7 @@ func TestATombstoneHoldsOnlyOwnerTokenAndTimeOfCreation(t *testing.T) {
 	end := whole[len(whole)-1]
 	want.Owner, want.TokenID, want.CreatedAt = "", 0, end.Time.Truncate(time.Microsecond)
 	unseen := play([]job.Entry{end})
-	if got := unseen.final(); got != want || unseen.row.Version != 1 { // the version is 1, so clients see the job as erased
+	if got := unseen.final(); got != want || unseen.row.Version != 1 { // clients see only records whose version is above 0
 		t.Errorf(" got %+v, version %d\nwant %+v", got, unseen.row.Version, want)
 	}
 }

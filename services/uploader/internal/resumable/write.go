@@ -120,7 +120,7 @@ type writer struct {
 	turn   *time.Ticker // ticks when the buffer must be given up if another request waits for one
 	tails  int          // number of tails that this request has stored
 
-	number  int        // number of the next part; must be reserved if it is not less than work.Next
+	number  int        // number of the next part; reserved already if it is below work.Next
 	sending []*sending // parts, in order
 }
 
