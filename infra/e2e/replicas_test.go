@@ -36,7 +36,11 @@ type blocking struct {
 // ServeHTTP implements http.Handler.
 func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	job := r.FormValue("job_id")
-	hook, _ := url.Parse(r.FormValue("webhook_url")) // an error is ignored: the test notices an empty host
+	hook, err := url.Parse(r.FormValue("webhook_url"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest) // fails the job, and so the test
+		return
+	}
 	b.mu.Lock()
 	key := r.Header.Get("Idempotency-Key")
 	b.askedBy[key] = append(b.askedBy[key], hook.Host)

@@ -93,7 +93,7 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //     newer event is merged.
 //  5. Facts about the recording in stored replace those in received.
 //  6. The version grows by one with each call that changes what clients see, and with no other
-//     call. It is 0 until received is merged.
+//     call. It is 0 until received or erased is merged.
 //  7. The record of an erased job is a tombstone, whatever is merged before and after erased.
 //  8. The deletion of the recording of an ended job does not change UpdatedAt, which clients take
 //     for the time of the end.
