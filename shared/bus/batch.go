@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -114,6 +115,9 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 	for _, msg := range batch {
 		d, err := b.delivery(msg)
 		if err != nil {
+			if errors.Is(err, event.ErrUnknownProgress) {
+				err = nil // as in handleOne
+			}
 			b.settle(b.eventContext(ctx, single, msg.Headers(), d), single, msg, d, err, start)
 			continue
 		}

@@ -2,10 +2,13 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
 )
 
 // Consume runs a consumer until ctx ends, then waits for the running handlers. It creates the
@@ -40,7 +43,9 @@ func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
 	start := time.Now()
 	d, err := b.delivery(msg)
 	ctx = b.eventContext(ctx, c, msg.Headers(), d)
-	if err == nil {
+	if errors.Is(err, event.ErrUnknownProgress) {
+		err = nil // a newer release publishes it: there is nothing to handle, and nothing to repair
+	} else if err == nil {
 		stopExtending := extendAckWait(ctx, msg, c.ackWait()/3)
 		err = recoverPanic(func() error { return c.Handle(ctx, d) })
 		stopExtending()

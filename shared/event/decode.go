@@ -2,8 +2,14 @@ package event
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 )
+
+// ErrUnknownProgress means that a subject is that of a progress event whose name is unknown: a newer
+// release publishes it. A reader may ignore it, since a progress event changes no status.
+var ErrUnknownProgress = errors.New("unknown progress event")
 
 // Decode decodes an event that was published on a subject (without the namespace). It ignores
 // unknown fields. It fails unless the event in the body has the name and the job or token in the
@@ -13,6 +19,9 @@ func Decode(subject string, body []byte) (Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.HasPrefix(subject, progressRoot) && !name.known() {
+		return nil, fmt.Errorf("decode %s: %w", subject, ErrUnknownProgress)
+	}
 	e, err := decode(name, body)
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", subject, err)
@@ -21,6 +30,12 @@ func Decode(subject string, body []byte) (Event, error) {
 		return nil, fmt.Errorf("decode %s: the body is of %q", subject, EntityID(e))
 	}
 	return e, nil
+}
+
+// known reports whether there is an event of this name.
+func (n Name) known() bool {
+	_, err := decode(n, []byte("{}"))
+	return err == nil
 }
 
 func decode(name Name, body []byte) (Event, error) {

@@ -3,6 +3,7 @@ package event_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -133,6 +134,20 @@ func TestNonsenseIsNoEvent(t *testing.T) {
 		if e, err := event.Decode(subject, []byte(body)); err == nil {
 			t.Errorf("%s %s became %v", subject, body, e)
 		}
+	}
+}
+
+func TestAProgressEventOfANewerReleaseIsOfItsJob(t *testing.T) {
+	t.Parallel()
+	subject := "audio.progress." + job + ".invented"
+	if of, name, err := event.ParseSubject(subject); of != job || name != "invented" || err != nil {
+		t.Errorf("%q %q %v", of, name, err)
+	}
+	if _, err := event.Decode(subject, []byte(`{"job_id":"`+job+`"}`)); !errors.Is(err, event.ErrUnknownProgress) {
+		t.Errorf("it is decoded with %v", err)
+	}
+	if _, err := event.Decode("audio.jobs."+job+".invented", []byte(`{}`)); err == nil || errors.Is(err, event.ErrUnknownProgress) {
+		t.Errorf("a state event is decoded with %v", err)
 	}
 }
 

@@ -204,7 +204,8 @@ func ParseSharedSubject(subject string) (key, job string, ok bool) {
 	return "", "", false
 }
 
-// ParseSubject returns the job and the name in the subject of a job's event.
+// ParseSubject returns the job and the name in the subject of a job's event. The name may be unknown,
+// since the subject may be that of an event of a newer release.
 func ParseSubject(subject string) (job string, name Name, err error) {
 	job, name, err = parse(subject)
 	if err == nil && name == NameDeleted {
@@ -227,7 +228,8 @@ func parse(subject string) (about string, name Name, err error) {
 		if !found || !identifies(root, about) {
 			return "", "", fmt.Errorf("subject %q names no job and no token", subject)
 		}
-		if name = Name(last); rootOf(name) != root {
+		name = Name(last)
+		if newer := root == progressRoot && !name.known(); rootOf(name) != root && !newer {
 			break
 		}
 		return about, name, nil

@@ -204,6 +204,7 @@ func TestAMessageThatIsNoEventIsDeadLettered(t *testing.T) {
 	}
 	c.publish(&newer.seq, event.SubjectOf(newer.id, "invented"), `{"job_id":"`+newer.id+`"}`)
 	newer.dispatched(1)
+	c.publish(new(uint64), "audio.progress."+newer.id+".invented", `{"job_id":"`+newer.id+`"}`) // changes no status, so nothing is lost
 	c.publish(new(uint64), "audio.progress."+newer.id+".progressed", `{"percent":`)
 	c.publish(&broken.seq, event.SubjectOf(broken.id, event.NameStored), `{"job_id":`)
 	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `null and void`)
