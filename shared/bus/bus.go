@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 )
 
@@ -53,8 +54,11 @@ func (c *Config) Check() error {
 	if c.Replicas < 1 || c.Replicas > 5 {
 		broken = errors.Join(broken, errors.New("NATS_REPLICAS must be from 1 to 5"))
 	}
-	if c.JobsMaxAge <= 0 || c.JobsMaxBytes <= 0 || c.StagingMaxBytes <= 0 {
-		broken = errors.Join(broken, errors.New("JOBS_MAX_AGE, JOBS_MAX_BYTES and STAGING_MAX_BYTES must be positive"))
+	if c.JobsMaxAge < event.Jobs().Duplicates { // NATS refuses a deduplication window that is longer
+		broken = errors.Join(broken, errors.New("JOBS_MAX_AGE must be at least 5m"))
+	}
+	if c.JobsMaxBytes <= 0 || c.StagingMaxBytes <= 0 {
+		broken = errors.Join(broken, errors.New("JOBS_MAX_BYTES and STAGING_MAX_BYTES must be positive"))
 	}
 	if c.ResultTTL != 0 && c.ResultTTL < time.Second || c.ResultMaxBytes <= 0 {
 		broken = errors.Join(broken, errors.New("RESULT_CACHE_TTL must be 0 or at least 1s, and RESULT_CACHE_BYTES must be positive"))

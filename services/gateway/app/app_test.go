@@ -40,6 +40,15 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 	}
 }
 
+func TestAnUploadMayNotTakeLongerThanNATSKeepsItsRecord(t *testing.T) {
+	t.Parallel()
+	var cfg app.Config
+	err := config.Load(config.Map(map[string]string{"JOBS_MAX_AGE": "23h"}), &cfg)
+	if err == nil || !strings.Contains(err.Error(), "UPLOAD_EXPIRY must be positive and not longer than JOBS_MAX_AGE") {
+		t.Errorf("it is accepted: %v", err)
+	}
+}
+
 func TestServiceRoutes(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

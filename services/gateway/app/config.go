@@ -97,7 +97,7 @@ func (c *Config) Check() error {
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
 	rules.Check(c.MaxDirectBytes >= 1 && c.MaxFetchBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES and MAX_FETCH_BYTES must be at least 1")
-	rules.Check(c.UploadExpiry > 0, "UPLOAD_EXPIRY must be positive")
+	rules.Check(c.UploadExpiry > 0 && c.UploadExpiry <= c.Bus.JobsMaxAge, "UPLOAD_EXPIRY must be positive and not longer than JOBS_MAX_AGE")
 	rules.Check(c.MaxSeconds >= 0, "MAX_AUDIO_SECONDS must not be negative")
 	rules.Check(c.AudioRetention >= 0 && c.ResultRetention >= 0, "AUDIO_RETENTION and RESULT_RETENTION must not be negative")
 	rules.Check(c.AuditRetention > 0, "AUDIT_RETENTION must be positive")

@@ -57,6 +57,9 @@ func (c *Config) Check() error {
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
 	rules.Check(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
 	rules.Check(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
+	// The deadlines apply to the job's log: without it nothing would end the job.
+	rules.Check(c.Bus.JobsMaxAge > max(c.DispatchDeadline, c.AnalysisMax),
+		"JOBS_MAX_AGE must be longer than DISPATCH_DEADLINE and ANALYSIS_DEADLINE_MAX")
 	rules.Check(c.ResultMemory >= minResultMemory, "RESULT_MEMORY must be at least 1048576")
 	rules.Check(c.RetryInterval >= 0, "RETRY_INTERVAL must not be negative")
 	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")

@@ -45,14 +45,14 @@ func TestEveryBadSettingIsReportedAtOnce(t *testing.T) {
 	err := app.Run(t.Context(), lifecycle.Process{Stderr: &out, Lookup: config.Map(map[string]string{
 		"NATS_URL": "nats://127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x", "SSE_HEARTBEAT": "0s", "BATCH_SIZE": "0", "DISPATCH_DEADLINE": "0s",
 		"ANALYSIS_DEADLINE_FACTOR": "0", "ANALYSIS_DEADLINE_MIN": "3h", "DEADLINE_SWEEP_INTERVAL": "-1s", "DATABASE_MAX_CONNECTIONS": "1",
-		"RESULT_RETENTION": "-1s", "AUDIO_RETENTION": "-1s", "SHUTDOWN_GRACE": "-1s",
+		"RESULT_RETENTION": "-1s", "AUDIO_RETENTION": "-1s", "SHUTDOWN_GRACE": "-1s", "JOBS_MAX_AGE": "2h", // the default of ANALYSIS_DEADLINE_MAX
 	})})
 	if err == nil {
 		t.Fatal("it started")
 	}
 	for _, name := range []string{
 		"SSE_HEARTBEAT", "BATCH_SIZE", "DISPATCH_DEADLINE", "ANALYSIS_DEADLINE_FACTOR", "ANALYSIS_DEADLINE_MIN", "DEADLINE_SWEEP_INTERVAL", "DATABASE_MAX_CONNECTIONS",
-		"RESULT_RETENTION", "AUDIO_RETENTION", "SHUTDOWN_GRACE",
+		"RESULT_RETENTION", "AUDIO_RETENTION", "SHUTDOWN_GRACE", "JOBS_MAX_AGE must be longer than DISPATCH_DEADLINE",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not reported: %v", name, err)

@@ -25,12 +25,12 @@ func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 	var out bytes.Buffer
 	err := app.Run(t.Context(), lifecycle.Process{Stderr: &out, Lookup: config.Map(map[string]string{
 		"NATS_URL": "nats://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hunter2",
-		"UPLOAD_CONCURRENCY": "0", "SWEEP_INTERVAL": "-1s", "SHUTDOWN_GRACE": "-1s",
+		"UPLOAD_CONCURRENCY": "0", "SWEEP_INTERVAL": "-1s", "SHUTDOWN_GRACE": "-1s", "JOBS_MAX_AGE": "4m", // shorter than the default of UPLOAD_EXPIRY
 	})})
 	if err == nil {
 		t.Fatal("it started")
 	}
-	for _, name := range []string{"S3_BUCKET_NAME", "UPLOAD_CONCURRENCY", "SWEEP_INTERVAL", "SHUTDOWN_GRACE must not be negative"} {
+	for _, name := range []string{"S3_BUCKET_NAME", "UPLOAD_CONCURRENCY", "SWEEP_INTERVAL", "SHUTDOWN_GRACE must not be negative", "JOBS_MAX_AGE must be at least 5m", "UPLOAD_EXPIRY must not be longer than JOBS_MAX_AGE"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not reported: %v", name, err)
 		}

@@ -61,6 +61,7 @@ func (c *Config) Check() error {
 	rules.Check(c.PartMemory >= 1, "RESUMABLE_MEMORY must be at least 1")
 	rules.Check(c.LinkValid >= time.Second && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1s and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
+	rules.Check(c.Expiry <= c.Bus.JobsMaxAge, "UPLOAD_EXPIRY must not be longer than JOBS_MAX_AGE, after which NATS removes the record of an upload")
 	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")
 	rules.Check(c.FetchTimeout > 0, "FETCH_TIMEOUT must be positive")
 	rules.Check(c.FetchMinRate >= 0, "FETCH_MIN_RATE must not be negative")
