@@ -117,8 +117,8 @@ func (t terminal) exitCode(err error) int {
 }
 
 // said returns an error as text for an operator. For a fault that is not permanent, the text is the detail and the
-// code, with the cause only if a dependency is unavailable: then the cause shows the operator the error to correct. For
-// any other error the text is the whole error.
+// code, with the cause only if a dependency is unavailable or full: then the cause shows the operator the error to
+// correct. For any other error the text is the whole error.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Permanent {
@@ -128,7 +128,7 @@ func said(err error) string {
 	if f.Detail != "" {
 		text = f.Detail + " (" + f.Code + ")"
 	}
-	if f.Kind == fault.Unavailable && f.Err != nil {
+	if (f.Kind == fault.Unavailable || f.Kind == fault.Exhausted) && f.Err != nil {
 		text += ": " + tail.Clean(f.Err.Error())
 	}
 	return text

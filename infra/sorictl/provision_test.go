@@ -21,6 +21,16 @@ func TestProvisioningPrintsWhatItMakesAndMayBeRepeated(t *testing.T) {
 	contains(t, shown, "updated    stream AUDIO_JOBS", "unchanged  consumer uploader-received")
 }
 
+func TestProvisioningNamesTheLimitOfNATSThatStreamsExceed(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	shown, err := sorictl(t, k, map[string]string{"STAGING_MAX_BYTES": "1000000000000000"}, "provision")
+	if err == nil {
+		t.Fatalf("it succeeded: %s", shown)
+	}
+	contains(t, said(err), "stream AUDIO_STAGING", "1000000000000000 bytes", "max_file_store")
+}
+
 func TestProvisioningWaitsForAServerThatIsAwayOnlyAsLongAsItIsTold(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)

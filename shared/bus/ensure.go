@@ -50,7 +50,16 @@ func (b *Bus) ensure(ctx context.Context, s event.Stream) (Action, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
-	return actionOn(present.Name), err
+	return actionOn(present.Name), explainStorage(err, wanted.MaxBytes)
+}
+
+// explainStorage adds to the error of a server that has too little storage for a stream how an operator
+// can correct that: such a server reserves the whole size of a stream in advance.
+func explainStorage(err error, size int64) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeStorageExceeded {
+		return fmt.Errorf("NATS cannot reserve %d bytes for the stream, raise its max_file_store or lower the sizes of streams: %w", size, err)
+	}
+	return err
 }
 
 // presentConfig returns the configuration of a stream, or the zero value if the stream does not
