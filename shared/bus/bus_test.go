@@ -203,10 +203,11 @@ func TestEnsuringChangesNoSettingOfAnOperator(t *testing.T) {
 	}
 	operators := config()
 	operators.MaxConsumers, operators.MaxBytes = 50, 1<<20
+	operators.MaxMsgsPerSubject = 1 // as in earlier releases, no setting of an operator
 	_, err := js.UpdateStream(k.Context(), operators)
 	must(t, err)
 	must(t, b.Ensure(k.Context(), event.Jobs()))
-	if c := config(); c.MaxConsumers != 50 || c.MaxBytes != 64<<20 {
+	if c := config(); c.MaxConsumers != 50 || c.MaxBytes != 64<<20 || c.MaxMsgsPerSubject != -1 {
 		t.Errorf("%+v", c)
 	}
 }

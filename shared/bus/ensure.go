@@ -91,6 +91,9 @@ func (b *Bus) checkServer(ctx context.Context) error {
 	return nil
 }
 
+// unlimited is the value of a limit that a server reports for a stream without the limit.
+const unlimited = -1
+
 // streamConfig returns the configuration that a stream should have. Other settings, which operators
 // may change, keep their value from c.
 func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
@@ -101,6 +104,9 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 	c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardNew
 	c.Replicas, c.Duplicates, c.AllowDirect = b.cfg.Replicas, s.Duplicates, true
 	c.MaxAge, c.MaxBytes = b.cfg.JobsMaxAge, b.cfg.JobsMaxBytes
+	// A server that is killed forgets which messages this limit has removed. Earlier releases set it for
+	// the uploads, whose older records are purged since.
+	c.MaxMsgsPerSubject = unlimited
 	switch s.Retention {
 	case event.RetainStaging:
 		c.MaxBytes = b.cfg.StagingMaxBytes
