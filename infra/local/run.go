@@ -100,7 +100,9 @@ func (depsCommand) Run(ctx context.Context, o options) error {
 
 // natsSettings are the settings from the caller's environment with which NATS is provisioned.
 func natsSettings() []string {
-	return []string{namespaceSetting, "NATS_REPLICAS", "JOBS_MAX_AGE", "JOBS_MAX_BYTES", "STAGING_MAX_BYTES"}
+	return []string{
+		namespaceSetting, "NATS_REPLICAS", "JOBS_MAX_AGE", "JOBS_MAX_BYTES", "STAGING_MAX_BYTES", "RESULT_CACHE_TTL", "RESULT_CACHE_BYTES",
+	}
 }
 
 // provision creates what the services need on NATS, with the settings of the caller's environment, and
