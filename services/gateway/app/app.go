@@ -42,6 +42,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.warn(log)
 	conns, err := connect(&cfg, log)
 	if err != nil {
 		return err

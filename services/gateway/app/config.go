@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/api"
 	"sori.internal/services/gateway/internal/forwarded"
@@ -118,6 +120,14 @@ func (c *Config) Check() error {
 	_, isPath := forwarded.CleanPrefix(c.BasePath)
 	rules.Check(isPath, "BASE_PATH must be a path of letters, digits and -._~ such as /api")
 	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket), c.Access.CheckAddress(c.Addr))
+}
+
+// warn logs a contradiction that makes some uploads impossible and leaves the others possible.
+func (c *Config) warn(log zerolog.Logger) {
+	if c.MaxUploadBytes > c.Bus.StagingMaxBytes {
+		log.Warn().Int64("max_upload_bytes", c.MaxUploadBytes).Int64("staging_max_bytes", c.Bus.StagingMaxBytes).
+			Msg("larger uploads than STAGING_MAX_BYTES are answered with 503, lower MAX_UPLOAD_BYTES")
+	}
 }
 
 // publicLimits returns the limits that the API publishes.

@@ -214,6 +214,9 @@ func TestAnUploadIsComparedWithItsDigest(t *testing.T) {
 func TestAFullBusRefusesUploadsAndKeepsNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"STAGING_MAX_BYTES": "1000000"})
+	if !strings.Contains(g.kit.Logged(), "lower MAX_UPLOAD_BYTES") {
+		t.Error("the log does not say that large uploads are never accepted")
+	}
 	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(5 << 20)}), 503, "bus-full")
 	g.assertNothingStored()
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}); r.StatusCode != http.StatusAccepted {
