@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -126,4 +129,24 @@ func TestFailuresEndWithCode1AndHideNoSecret(t *testing.T) {
 	if code := on.exitCode(on.command(t.Context(), []string{"dead", "list", "-h"})); code != 0 {
 		t.Errorf("help: exit code %d", code)
 	}
+}
+
+// NATS does not answer a request that the user may not send, so the request only times out.
+func TestAMissingPermissionOnNATSIsShown(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	errs, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // another goroutine writes to it too
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer errs.Close()
+	on := terminal{out: io.Discard, errs: errs, environment: config.Map(harness.AsUser(k.Settings(nil), natsauth.Gateway))}
+	if err := on.command(k.Context(), []string{"dead", "list"}); err == nil {
+		t.Error("the gateway's user may list dead letters")
+	}
+	shown, err := os.ReadFile(errs.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, string(shown), "Permissions Violation", "AUDIO_DEAD")
 }

@@ -124,7 +124,11 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 			b.reconnected.wakeAll()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn().Err(err).Msg("bus reported an error")
+			level := zerolog.WarnLevel
+			if errors.Is(err, nats.ErrPermissionViolation) { // no retry helps: the request only times out
+				level = zerolog.ErrorLevel
+			}
+			log.WithLevel(level).Err(err).Msg("bus reported an error")
 		}),
 	)
 	if err != nil {
