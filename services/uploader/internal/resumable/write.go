@@ -57,7 +57,20 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		w.size = max(w.size, s.Tail.Size)
 	}
 	err := w.run(ctx, body)
+	if err != nil {
+		c.removeLateParts(ctx, s.Upload.Upload)
+	}
 	return s.Offset - before, err
+}
+
+// removeLateParts removes the parts of a failed request that S3 stored after another request had
+// completed the upload. Some S3 servers keep a part that arrives while the others are joined, and
+// with it the multipart upload. After an error, the sweeper removes it.
+func (c *Core) removeLateParts(ctx context.Context, u direct.Upload) {
+	ctx = context.WithoutCancel(ctx)
+	if found, err := c.Find(ctx, u.Owner, u.JobID); err == nil && found.Job {
+		_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID)
+	}
 }
 
 // limited is the body of a request to an upload of unknown length. Read fails when the upload
