@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -77,10 +76,11 @@ func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 func TestItMakesItsBucketAndItsStreamsIfThereAreNone(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
+	client, bucket := k.Bucket() // Bucket makes the bucket, and removes it after the test
+	must(t, client.RemoveBucket(k.Context(), bucket))
 	k.Run(app.Run, nil)
 	k.Settled(consumer)
-	client, bucket := k.Bucket() // Bucket makes the bucket only if it is missing, and removes it after the test
-	if exists, err := client.BucketExists(context.Background(), bucket); err != nil || !exists {
+	if exists, err := client.BucketExists(k.Context(), bucket); err != nil || !exists {
 		t.Errorf("%v %v", exists, err)
 	}
 }
