@@ -67,6 +67,9 @@ func (c *Config) signer() analysis.SignerOptions {
 	return analysis.SignerOptions{Secrets: secrets, Valid: c.WebhookValid, Now: time.Now}
 }
 
+// maxConcurrency is the largest number of concurrent handlers. Each handler takes memory at the start.
+const maxConcurrency = 10_000
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
@@ -83,7 +86,7 @@ func (c *Config) Check() error {
 	}
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
-	rules.Check(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
+	rules.Check(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, "ANALYSIS_CONCURRENCY must be from 1 to 10000")
 	rules.Check(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
 	rules.Check(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
 	rules.Check(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")

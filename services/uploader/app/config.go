@@ -49,10 +49,13 @@ type Config struct {
 	Objects objectstore.Config
 }
 
+// maxConcurrency is the largest number of concurrent handlers. Each handler takes memory at the start.
+const maxConcurrency = 10_000
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
-	rules.Check(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
+	rules.Check(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, "UPLOAD_CONCURRENCY must be from 1 to 10000")
 	rules.Check(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
 	rules.Check(c.SweepAge > 0, "SWEEP_AGE must be positive")
 	rules.Check(c.MaxBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES must be at least 1")
@@ -62,7 +65,7 @@ func (c *Config) Check() error {
 	rules.Check(c.LinkValid >= time.Second && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1s and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
 	rules.Check(c.Expiry <= c.Bus.JobsMaxAge, "UPLOAD_EXPIRY must not be longer than JOBS_MAX_AGE, after which NATS removes the record of an upload")
-	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")
+	rules.Check(c.FetchConcurrency >= 1 && c.FetchConcurrency <= maxConcurrency, "FETCH_CONCURRENCY must be from 1 to 10000")
 	rules.Check(c.FetchTimeout > 0, "FETCH_TIMEOUT must be positive")
 	rules.Check(c.FetchMinRate >= 0, "FETCH_MIN_RATE must not be negative")
 	rules.Check(c.MaxFetchBytes >= 1 && c.MaxFetchBytes <= objects.MaxStream,
