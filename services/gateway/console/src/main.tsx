@@ -9,9 +9,11 @@ import { render } from "preact";
 import { App } from "./app";
 import { guardRecording } from "./audio/draft";
 import { begin } from "./start";
+import { keepFocus } from "./ui/focus";
 import { watchTheme } from "./ui/theme";
 
 watchTheme();
+keepFocus();
 guardRecording();
 void begin();
 render(<App />, document.getElementById("console") as HTMLElement);
