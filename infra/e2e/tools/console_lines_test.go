@@ -68,3 +68,17 @@ func TestTheLineOfAnAddressIsChosen(t *testing.T) {
 	v.do(chromedp.Reload())
 	v.sees(`document.querySelectorAll('input[type=radio]').length >= 50 && !document.querySelector('input[type=radio]:checked')`)
 }
+
+func TestALongScriptLeavesTheRecordingWithinReachOnAPhone(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	for i := range 60 {
+		says(t, w, w.Token, fmt.Sprintf("Line %d of a long script, שורה ארוכה.", i))
+	}
+	v := arrive(t, w.Gateway)
+	v.look(phone, "light")
+	v.reads("Line 59 of a long script")
+	if screens := evaluate[float64](v, `document.querySelector('.drop').getBoundingClientRect().top / innerHeight`); screens > 2.5 {
+		t.Errorf("the recording comes after %.1f screens", screens)
+	}
+}

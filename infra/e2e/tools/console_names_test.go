@@ -3,6 +3,7 @@
 package tools_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,4 +43,31 @@ func TestNamesOfAnyFormAreShownAsTheyAre(t *testing.T) {
 	v.open("/#/")
 	v.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{given(t, "تسجيل.wav", "")}))
 	v.reads("“\u2068تسجيل.wav\u2069” is empty.")
+}
+
+func TestTheTimesOfALineAreInOrderBesideANameFromRightToLeft(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	token := `{"token_name":"שלום עולם","actor_name":"مرحبا","category":"שיר","start_time":0,"end_time":2}`
+	resp, err := w.Client.Post(w.Gateway+"/tokens/", "application/json", strings.NewReader(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	v := comes(t, w.Gateway)
+	v.open("/#/")
+	v.sees(`[...document.querySelectorAll('.token')].some(el => el.innerText.includes('שלום'))`)
+	order := `(() => {
+	  const text = [...document.querySelectorAll('.token')].find(el => el.innerText.includes('שלום')).querySelector('.about').firstChild;
+	  const left = (words) => {
+	    const range = document.createRange();
+	    range.setStart(text, text.data.indexOf(words));
+	    range.setEnd(text, text.data.indexOf(words) + words.length);
+	    return range.getBoundingClientRect().left;
+	  };
+	  return [left('مرحبا'), left('שיר'), left('0:00.0'), left('0:02.0')];
+	})()`
+	if at := evaluate[[]float64](v, order); !slices.IsSorted(at) {
+		t.Errorf("the actor, the category, the start and the end are at %v", at)
+	}
 }

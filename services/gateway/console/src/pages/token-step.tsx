@@ -5,7 +5,7 @@ import { Problem } from "../api/problem";
 import type { Token } from "../api/types";
 import { mayChangeLines } from "../auth/session";
 import { words } from "../locale";
-import { clock } from "../locale/format";
+import { clock, isolated } from "../locale/format";
 import { Failure } from "../ui/failure";
 import { useLoaded } from "../ui/hooks";
 import { Icon } from "../ui/icons";
@@ -95,7 +95,7 @@ function withChosen(list: Token[], chosen: Token | null): Token[] {
 }
 
 function about(token: Token): string {
-  const parts = [token.actor_name, token.category, `${clock(token.start_time)}–${clock(token.end_time)}`];
+  const parts = [isolated(token.actor_name), token.category && isolated(token.category), `${clock(token.start_time)}–${clock(token.end_time)}`];
   if (token.s3_pitch_url) {
     parts.push(words.value.token.reference);
   }
@@ -113,11 +113,11 @@ function Scripts({ of }: { of: Token }) {
   return (
     <div class="script">
       <h3>{t.readAloud}</h3>
-      <ol>
+      <ol tabIndex={0} aria-label={t.readAloud}>
         {scripts.map((line) => (
           <li key={line.id}>
             <span class="time">{clock(line.start_time)}</span>
-            <p>{line.script}{line.translation && <span class="translation">{line.translation}</span>}</p>
+            <p><bdi>{line.script}</bdi>{line.translation && <span class="translation"><bdi>{line.translation}</bdi></span>}</p>
           </li>
         ))}
       </ol>
