@@ -17,6 +17,9 @@ const pageSize = 50;
 const lively = 3_000; // ms between two looks while something is under way
 const calm = 15_000;
 
+/** What the way back to a list finds again: as many jobs as before, and the one that was opened. */
+const left = { list: "", wanted: pageSize, job: "" };
+
 /** All jobs, newest first, which change as one looks. */
 export function JobsPage({ filter }: { filter: ListFilter }) {
   const t = words.value.list;
@@ -24,6 +27,12 @@ export function JobsPage({ filter }: { filter: ListFilter }) {
   const { jobs: shown, problem, more } = list.state.value;
   const filtered = href({ at: "jobs", filter }) !== href({ at: "jobs", filter: allJobs });
   useTitle(t.title);
+  useEffect(() => {
+    if (shown !== null && left.job !== "") {
+      document.querySelector<HTMLElement>(`tbody a[href="${href({ at: "job", id: left.job })}"]`)?.focus();
+      left.job = "";
+    }
+  }, [shown !== null]);
   return (
     <>
       <div class="head"><h1>{t.title}</h1></div>
@@ -83,7 +92,8 @@ function useJobs(filter: ListFilter) {
     };
     const seen = () => document.hidden || void look.current();
     state.value = unread;
-    wanted.value = pageSize;
+    wanted.value = left.list === key ? left.wanted : pageSize;
+    Object.assign(left, { list: key, wanted: wanted.value });
     void look.current();
     document.addEventListener("visibilitychange", seen);
     return () => {
@@ -94,7 +104,7 @@ function useJobs(filter: ListFilter) {
   }, [key, language.value]);
 
   const extend = () => {
-    wanted.value += pageSize;
+    left.wanted = wanted.value += pageSize;
     return look.current();
   };
   return { state, extend };
@@ -148,7 +158,7 @@ function Table({ jobs: shown }: { jobs: Job[] }) {
         <tbody>
           {shown.map((job) => (
             <tr key={job.job_id}>
-              <th scope="row"><a href={href({ at: "job", id: job.job_id })}><bdi>{job.file_name || words.value.job.untitled(job.job_id.slice(0, 8))}</bdi></a></th>
+              <th scope="row"><a href={href({ at: "job", id: job.job_id })} onClick={() => (left.job = job.job_id)}><bdi>{job.file_name || words.value.job.untitled(job.job_id.slice(0, 8))}</bdi></a></th>
               <td class="state">
                 <Chip status={job.status} />
                 {job.status === "processing" && (
