@@ -75,8 +75,8 @@ function Header({ at }: { at: Route }) {
           )}
         </nav>
         <Account />
-        <button type="button" class="bare" lang={language.value === "ko" ? "en" : "ko"} aria-label={t.settings.language} title={t.settings.language} onClick={() => speak(language.value === "ko" ? "en" : "ko")}>
-          {t.settings.languageShort}
+        <button type="button" class="bare" lang={language.value === "ko" ? "en" : "ko"} onClick={() => speak(language.value === "ko" ? "en" : "ko")}>
+          {t.settings.language}
         </button>
         <button type="button" class="bare" aria-label={t.settings.theme[theme.value]} title={t.settings.theme[theme.value]} onClick={turn}>
           <Icon name={theme.value} />

@@ -6,8 +6,7 @@ export const en: Dictionary = {
   tagline: "Upload a recording and watch it being analysed, live.",
   nav: { label: "Main", record: "New", jobs: "Jobs", skip: "Skip to content" },
   settings: {
-    language: "한국어로 보기",
-    languageShort: "한국어",
+    language: "한국어",
     theme: { auto: "Appearance: system", light: "Appearance: light", dark: "Appearance: dark" },
   },
   actions: {
@@ -284,6 +283,7 @@ export const en: Dictionary = {
     empty: "No jobs yet.",
     emptyHint: "Upload a recording and it appears here.",
     noMatch: "No job matches these filters.",
+    shown: (n) => (n === 1 ? "1 job is shown." : `${n} jobs are shown.`),
     columns: { file: "File", token: "Line", status: "Status", created: "Uploaded", length: "Length" },
     stale: "The list could not be refreshed. It will be tried again.",
     away: "waiting",

@@ -13,8 +13,7 @@ export const ko = {
   tagline: "녹음을 올리면 분석 과정을 실시간으로 보여 드립니다.",
   nav: { label: "주 메뉴", record: "새 분석", jobs: "작업 목록", skip: "본문으로 건너뛰기" },
   settings: {
-    language: "English로 보기",
-    languageShort: "EN",
+    language: "English",
     theme: { auto: "화면 모드: 시스템 설정", light: "화면 모드: 밝게", dark: "화면 모드: 어둡게" },
   },
   actions: {
@@ -291,6 +290,7 @@ export const ko = {
     empty: "아직 작업이 없습니다.",
     emptyHint: "녹음을 올리면 여기에 나타납니다.",
     noMatch: "조건에 맞는 작업이 없습니다.",
+    shown: (n: number) => `작업 ${n}개를 보여 드립니다.`,
     columns: { file: "파일", token: "문장", status: "상태", created: "올린 시각", length: "길이" },
     stale: "목록을 새로 고치지 못했습니다. 잠시 후 다시 시도합니다.",
     away: "대기",

@@ -181,9 +181,11 @@ function LinkForm({ limit, leave }: { limit: number | undefined; leave: () => vo
 function Chosen({ given, replace }: { given: Given; replace: () => void }) {
   const t = words.value.audio;
   return (
-    <div class="chosen" role="status">
-      <p class="hint">{t.chosen}</p>
-      <p class="name"><bdi>{given.name}</bdi></p>
+    <div class="chosen">
+      <div role="status">
+        <p class="hint">{t.chosen}</p>
+        <p class="name"><bdi>{given.name}</bdi></p>
+      </div>
       {"audio" in given ? <Listen audio={given.audio} /> : <p class="about">{t.fromHost(given.host)}</p>}
       <button type="button" class="plain" onClick={replace}>{t.replace}</button>
     </div>

@@ -23,7 +23,8 @@ export function JobResult({ id, name, token, frame }: { id: string; name: string
   return (
     <>
       <section aria-label={t.result.title}><Scores result={result} token={line} /></section>
-      <section class="card" aria-label={t.result.pictures}>
+      <section class="card" aria-labelledby="pictures">
+        <h2 id="pictures" class="unseen">{t.result.pictures}</h2>
         <AudioPlayer audio={audio} />
         <Charts result={result} reference={reference} player={player} />
       </section>

@@ -36,6 +36,7 @@ export function JobsPage({ filter }: { filter: ListFilter }) {
   return (
     <>
       <div class="head"><h1>{t.title}</h1></div>
+      <p class="unseen" role="status">{list.found.value !== null && (list.found.value > 0 ? t.shown(list.found.value) : filtered ? t.noMatch : t.empty)}</p>
       <Filters filter={filter} filtered={filtered} />
       {problem && (shown === null || problem.code !== "offline" ? <Failure of={problem} /> : <p class="note" role="status">{t.stale}</p>)}
       {shown && shown.length > 0 && <Table jobs={shown} />}
@@ -70,6 +71,7 @@ const unread: Listed = { jobs: null, more: false, problem: null };
 function useJobs(filter: ListFilter) {
   const state = useSignal<Listed>(unread);
   const wanted = useSignal(pageSize);
+  const found = useSignal<number | null>(null); // how many jobs the last request of the user has found; later looks announce nothing
   const look = useRef(() => Promise.resolve());
   const key = href({ at: "jobs", filter });
   useEffect(() => {
@@ -82,7 +84,12 @@ function useJobs(filter: ListFilter) {
       clearTimeout(timer);
       if (!document.hidden) {
         await readJobs(asked(filter), wanted.peek(), abort.signal).then(
-          (read) => late() || (state.value = { ...read, problem: null }),
+          (read) => {
+            if (!late()) {
+              state.value = { ...read, problem: null };
+              found.value ??= read.jobs.length;
+            }
+          },
           (thrown: unknown) => late() || (state.value = { ...state.peek(), problem: asProblem(thrown) }),
         );
       }
@@ -92,6 +99,7 @@ function useJobs(filter: ListFilter) {
     };
     const seen = () => document.hidden || void look.current();
     state.value = unread;
+    found.value = null;
     wanted.value = left.list === key ? left.wanted : pageSize;
     Object.assign(left, { list: key, wanted: wanted.value });
     void look.current();
@@ -105,9 +113,10 @@ function useJobs(filter: ListFilter) {
 
   const extend = () => {
     left.wanted = wanted.value += pageSize;
+    found.value = null;
     return look.current();
   };
-  return { state, extend };
+  return { state, found, extend };
 }
 
 /** The filter as the server has it: times of the viewer's days. */

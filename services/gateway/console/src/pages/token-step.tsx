@@ -59,7 +59,7 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
             <span class="about">{about(token)}</span>
           </label>
         ))}
-        {found.value.value && list.length === 0 && <p class="quiet">{search.value ? t.noMatch(search.value) : t.none}</p>}
+        <p class="quiet" role="status">{found.value.value && list.length === 0 && (search.value ? t.noMatch(isolated(search.value)) : t.none)}</p>
         {list.length > shown && <p class="quiet">{t.more}</p>}
       </fieldset>
       {mayChangeLines.value && <button type="button" class="plain" onClick={() => (making.value = true)}>

@@ -13,7 +13,6 @@ interface FieldProps extends Omit<JSX.InputHTMLAttributes<HTMLInputElement>, "va
 /** An input with its label, its hint and what is wrong with it. */
 export function Field({ label, value, set, hint, error, required, ...input }: FieldProps) {
   const id = useId();
-  const description = error ?? hint;
   return (
     <div class={error ? "field wrong" : "field"}>
       <label for={id}>
@@ -26,10 +25,11 @@ export function Field({ label, value, set, hint, error, required, ...input }: Fi
         value={value}
         aria-required={required}
         aria-invalid={error !== undefined}
-        aria-describedby={description ? `${id}-description` : undefined}
+        aria-describedby={error ?? hint ? `${id}-description` : undefined}
         onInput={(e) => set(e.currentTarget.value)}
       />
-      {description && <p id={`${id}-description`} class={error ? "error" : "hint"}>{description}</p>}
+      {error && <p id={`${id}-description`} class="error" role="alert">{error}</p>}
+      {!error && hint && <p id={`${id}-description`} class="hint">{hint}</p>}
     </div>
   );
 }

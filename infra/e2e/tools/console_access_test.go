@@ -1,0 +1,107 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+)
+
+// axe returns the file of the npm package that finds what people with screen readers, without a mouse or with weak
+// eyes cannot use.
+var axe = sync.OnceValues(func() ([]byte, error) { return fromNPM("axe-core@4.14.1", "axe.min.js") })
+
+// suits checks the page as it is now with axe. rules is an object of axe's rules to run, or empty for all of WCAG 2.2 AA
+// and the best practices.
+func (v *visitor) suits(name, rules string) {
+	v.t.Helper()
+	script, err := axe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if rules == "" {
+		rules = `{type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}`
+	}
+	v.do(chromedp.Evaluate[chromedp.Void]("if (!window.axe) {" + string(script) + "\n} undefined"))
+	found := evaluate[[]string](v, `axe.run({runOnly: `+rules+`}).then(({violations}) =>
+		violations.flatMap(rule => rule.nodes.map(node => rule.id + ': ' + node.html.slice(0, 200) + ' ' + node.failureSummary)))`)
+	if len(found) > 0 {
+		v.t.Errorf("%s: %s", name, strings.Join(found, "\n"))
+	}
+}
+
+func TestAxeFindsNothingToMendInTheConsole(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	for range 8 {
+		says(t, w, w.Token, strings.Repeat("A line of a long script. ", 30))
+	}
+	v := arrive(t, w.Gateway)
+	v.reads("A line of a long script.")
+	v.suits("new", "")
+	v.look(phone, "dark")
+	v.suits("new, dark", "")
+	v.look(desktop, "light")
+	v.presses("Create a line")
+	v.presses("Add a part of the script")
+	v.presses("Create line")
+	v.reads("Enter the text.")
+	v.suits("a form with errors", "")
+	v.presses("Cancel")
+	v.presses("Paste a link")
+	v.presses("Use this address")
+	v.suits("a link", "")
+	v.presses("Back")
+	v.gives(speechFile(t))
+	v.suits("a file", "")
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	v.presses("Raw JSON")
+	v.sees(`document.querySelectorAll('.plot canvas').length === 3 && document.querySelector('pre').textContent`)
+	v.suits("a result", "")
+	v.presses("Delete")
+	v.reads("This cannot be undone.")
+	v.suits("a dialog", "")
+	v.do(chromedp.KeyEvent("\x1b"))
+	v.open("/#/jobs")
+	v.sees(`document.querySelector('tbody tr')`)
+	v.suits("jobs", "")
+	v.presses("Failed")
+	v.reads("No job matches these filters.")
+	v.suits("no jobs", "")
+	v.open("/docs")
+	v.sees(`document.querySelector('.opblock')`)
+	v.suits("the documentation", `{type: 'rule', values: ['landmark-no-duplicate-main', 'landmark-main-is-top-level', 'document-title', 'html-has-lang']}`)
+}
+
+// spoken is the text of the page's live regions.
+const spoken = `[...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map(el => el.innerText).join('\n')`
+
+func TestAScreenReaderIsToldWhatChangesAndNotEverySecond(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.goes(`el.type === 'search'`, "nothing like this")
+	v.sees(spoken + `.includes('No line matches')`)
+
+	// The player of a chosen file tells its time only to who asks.
+	v.open("/#/jobs")
+	v.sees(spoken + `.includes('No jobs yet.')`)
+	v.open("/#/")
+	v.gives(speechFile(t))
+	v.sees(spoken + `.includes('speech.flac')`)
+	if within := evaluate[int](v, `document.querySelectorAll('[role=status] .player, [aria-live] .player').length`); within != 0 {
+		t.Error("the time of the player is in a live region")
+	}
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	v.open("/#/jobs")
+	v.sees(spoken + `.includes('1 job is shown.')`)
+	v.presses("Failed")
+	v.sees(spoken + `.includes('No job matches these filters.')`)
+}
