@@ -69,6 +69,9 @@ func TestUppySendsRecordingsStraightToS3(t *testing.T) {
 			}
 			key, _ := got.Body["key"].(string)
 			job := jobOf(t, key, got.URL)
+			if !strings.Contains(got.URL, job) {
+				t.Errorf("for the recording of job %s, Uppy has the address %s", job, got.URL)
+			}
 			testkit.Eventually(t, func() error { // the job of a form begins when the uploader has found the file
 				_, err := w.API.Job(w.Context(), job, 0)
 				return err

@@ -38,7 +38,7 @@ func corsRules(allowed origin.List) []cors.Rule {
 		},
 		{
 			ID: writeRule, AllowedOrigin: allowed.S3(), AllowedMethod: []string{http.MethodPut, http.MethodPost}, AllowedHeader: []string{"*"},
-			ExposeHeader: []string{"ETag"}, MaxAgeSeconds: preflightMaxAge,
+			ExposeHeader: []string{"ETag", "Location"}, MaxAgeSeconds: preflightMaxAge,
 		},
 	}
 }
