@@ -105,3 +105,12 @@ func TestAScreenReaderIsToldWhatChangesAndNotEverySecond(t *testing.T) {
 	v.presses("Failed")
 	v.sees(spoken + `.includes('No job matches these filters.')`)
 }
+
+func TestTheFileChooserOffersWhatPhonesRecord(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	for _, ending := range []string{".m4a", ".3gp", ".mov", ".mp4", ".webm", ".amr", ".caf"} { // systems count some of them among videos
+		v.sees(`document.querySelector('input[type=file]').accept.split(',').includes('` + ending + `')`)
+	}
+}

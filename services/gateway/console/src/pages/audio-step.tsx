@@ -106,7 +106,7 @@ function DropZone({ take, limit }: { take: (file: File) => void; limit: number |
       <p>{t.drop}</p>
       <label class="plain">
         {t.choose}
-        <input type="file" class="unseen" accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.mp4,.aac,.webm,.aiff,.aif,.amr,.caf" onChange={(e) => (first(e.currentTarget.files), (e.currentTarget.value = ""))} />
+        <input type="file" class="unseen" accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.mp4,.mov,.3gp,.aac,.webm,.aiff,.aif,.amr,.caf" onChange={(e) => (first(e.currentTarget.files), (e.currentTarget.value = ""))} />
       </label>
       <p class="hint">{t.formats}{limit !== undefined && <><br />{t.limit(atMost(limit, language.value))}</>}</p>
     </div>
