@@ -93,6 +93,12 @@ func (f *fields) prose(member string) *string {
 	})
 }
 
+// notBlank reports whether a character is neither a space nor one that nothing is shown for, such as
+// the zero-width space and the Hangul filler. A name of such characters only could not be seen in a list.
+func notBlank(r rune) bool {
+	return !unicode.In(r, unicode.White_Space, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point)
+}
+
 // text reads a string; empty if it is absent or blank.
 func (f *fields) text(member string) string {
 	raw, ok := f.present(member)
@@ -103,7 +109,7 @@ func (f *fields) text(member string) string {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		f.refuse(member, "must be a string")
 	}
-	if strings.TrimSpace(s) == "" {
+	if !strings.ContainsFunc(s, notBlank) {
 		return ""
 	}
 	return s

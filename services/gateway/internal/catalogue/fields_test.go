@@ -28,7 +28,8 @@ func TestATokenIsRefusedWithEveryRuleThatItBreaks(t *testing.T) {
 		`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`:                                                   nil,
 		`{"token_name":"` + long[:3*maxName] + `","actor_name":"b","start_time":0,"end_time":0.1,"category":null,"more":1}`: nil,
 		`{}`: {"/token_name is required", "/actor_name is required", "/start_time is required", "/end_time is required"},
-		`{"token_name":" ","actor_name":null,"start_time":0,"end_time":1}`: {"/token_name is required", "/actor_name is required"},
+		`{"token_name":" ","actor_name":null,"start_time":0,"end_time":1}`:                {"/token_name is required", "/actor_name is required"},
+		`{"token_name":"\u200b\u2060","actor_name":"\u3164","start_time":0,"end_time":1}`: {"/token_name is required", "/actor_name is required"},
 		`{"token_name":7,"actor_name":["b"],"start_time":"0","end_time":{}}`: {
 			"/token_name must be a string", "/actor_name must be a string", "/start_time must be a number of seconds", "/end_time must be a number of seconds",
 		},
