@@ -42,6 +42,14 @@ func TestTheLineOfAnAddressIsChosen(t *testing.T) {
 	v.open(fmt.Sprintf("/#/?token=%d", last))
 	v.reads("What the last line says.")
 
+	// A search that was typed does not hide the line of another address.
+	v.goes(`el.type === 'search'`, "no such line")
+	v.reads("No line matches")
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = '#/?token=%d'`, first)))
+	v.reads("The first line of all.")
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = '#/?token=%d'`, last)))
+	v.reads("What the last line says.")
+
 	// The script of another line is never shown, even before the script of the selected line has arrived.
 	held, release := make(chan struct{}, 100), make(chan struct{})
 	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = '#/?token=%d'`, first)))

@@ -23,6 +23,9 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
     const timer = setTimeout(() => (search.value = typed.value.trim()), 250);
     return () => clearTimeout(timer);
   }, [typed.value]);
+  useEffect(() => {
+    typed.value = search.value = ""; // else another line of the address would not be looked for
+  }, [wanted]);
   const round = useSignal(0);
   const found = useLoaded((signal) => read(search.value, wanted, signal), [search.value, wanted, round.value]);
   const { list = [], one = null } = found.value.value ?? {};
