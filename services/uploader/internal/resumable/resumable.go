@@ -228,14 +228,13 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // the upload is complete, so the job begins even if the client disconnects
-	raced := false
 	defer func(u direct.Upload) {
-		if raced && s.Job { // some S3 servers keep a part that is copied while they join the others, and the multipart upload
+		if s.Job { // some S3 servers keep a part that arrives while they join the others, and the multipart upload
 			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // after an error, the sweeper aborts the multipart upload
 		}
 	}(s.Upload.Upload)
 	for err := c.useTail(ctx, s); err != nil; err = c.useTail(ctx, s) {
-		if raced, err = c.raced(ctx, s, err); err != nil {
+		if err := c.raced(ctx, s, err); err != nil {
 			return err
 		}
 		if s.Job {
@@ -270,21 +269,21 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 	return err
 }
 
-// raced reports whether cause occurred because another call finishes the upload, too. If so, it
-// sets s to the upload as the other call has left it. Otherwise it returns cause.
-func (c *Core) raced(ctx context.Context, s *Session, cause error) (bool, error) {
+// raced sets s to the upload as another call has left it, if cause occurred because that call finishes
+// the upload, too. Otherwise it returns cause.
+func (c *Core) raced(ctx context.Context, s *Session, cause error) error {
 	if !errors.Is(cause, event.ErrLogConflict) && !mayBeJoined(cause) {
-		return false, cause
+		return cause
 	}
 	found, err := c.Find(ctx, s.Owner, s.JobID)
 	switch {
 	case err != nil:
-		return false, err
+		return err
 	case !found.Job && found.version == s.version:
-		return false, cause
+		return cause
 	}
 	*s = *found
-	return true, nil
+	return nil
 }
 
 // mayBeJoined reports whether err may mean that another call joins the parts or has joined them.

@@ -63,9 +63,8 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 	return s.Offset - before, err
 }
 
-// removeLateParts removes the parts of a failed request that S3 stored after another request had
-// completed the upload. Some S3 servers keep a part that arrives while the others are joined, and
-// with it the multipart upload. After an error, the sweeper removes it.
+// removeLateParts removes the parts of a failed request that S3 stored after another request had begun
+// the job of the upload: Finish has removed only those that S3 stored before.
 func (c *Core) removeLateParts(ctx context.Context, u direct.Upload) {
 	ctx = context.WithoutCancel(ctx)
 	if found, err := c.Find(ctx, u.Owner, u.JobID); err == nil && found.Job {
