@@ -1,5 +1,5 @@
-// Package forwarded reads the headers that proxies in front of the gateway set: X-Forwarded-Proto,
-// X-Forwarded-Host and X-Forwarded-Prefix.
+// Package forwarded reads the headers that proxies in front of the gateway set: X-Forwarded-For,
+// X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix.
 //
 // The rules:
 //
