@@ -135,8 +135,8 @@ func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 	v.shoots("offline")
 	door.Restore()
 	v.reads("Analysis complete")
-	// This browser never had the file of the recording, so the title is the name of the job's token.
-	v.sees(`document.querySelector('h1').textContent === 'sample' && document.title.startsWith('sample')`)
+	// This browser never had the file of the recording, so the title is the name that the server returns.
+	v.sees(`document.querySelector('h1').textContent === 'a.wav' && document.title.startsWith('a.wav')`)
 	v.sees(`document.querySelector('.player')`)
 }
 

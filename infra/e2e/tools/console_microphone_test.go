@@ -44,7 +44,7 @@ func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
 	v.presses("Use another recording")
 	v.sees(record)
 	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
-	v.sees(`document.querySelector('[role=timer]') && window.streams.length === 1`)
+	v.sees(`document.querySelector('[role=timer]') && window.streams.length > 0`)
 	v.do(chromedp.Evaluate[chromedp.Void](`window.streams[0].getTracks()[0].dispatchEvent(new Event('ended'))`))
 	v.reads("The microphone was disconnected.")
 	v.reads("Ready to analyse")
