@@ -28,13 +28,14 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
   }, [wanted]);
   const round = useSignal(0);
   const found = useLoaded((signal) => read(search.value, wanted, signal), [search.value, wanted, round.value]);
-  const { list = [], one = null } = found.value.value ?? {};
+  const { list = [] } = found.value.value ?? {};
   useEffect(() => {
-    if (found.value.busy) {
-      return; // what is there yet may be for another address
+    // Read here: by now there may be another answer than when the page was rendered, or one for another address.
+    const { value, busy } = found.value;
+    if (!busy && value?.wanted === wanted) {
+      chosen.value ??= value.one ?? (value.list.length === 1 && value.search === "" ? (value.list[0] as Token) : null);
     }
-    chosen.value ??= one ?? (list.length === 1 && search.value === "" ? (list[0] as Token) : null);
-  }, [found.value]);
+  }, [found.value, wanted]);
   const made = (token: Token) => {
     chosen.value = token;
     making.value = false;
@@ -73,11 +74,19 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
   );
 }
 
+/** The lines that a search has found, and the line of the address. */
+interface Found {
+  search: string;
+  wanted: string;
+  list: Token[];
+  one: Token | null;
+}
+
 /** The first lines that match, one more than is shown, and the wanted one, which may be none of them. */
-async function read(search: string, wanted: string, signal: AbortSignal): Promise<{ list: Token[]; one: Token | null }> {
+async function read(search: string, wanted: string, signal: AbortSignal): Promise<Found> {
   const list = await tokens.list(search, shown + 1, signal);
   const listed = list.find((token) => String(token.id) === wanted);
-  return { list, one: listed ?? (search === "" && wanted !== "" ? await lineOf(wanted, signal) : null) };
+  return { search, wanted, list, one: listed ?? (search === "" && wanted !== "" ? await lineOf(wanted, signal) : null) };
 }
 
 /** The line of an id; null where there is none. */
