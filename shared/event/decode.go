@@ -19,7 +19,7 @@ func Decode(subject string, body []byte) (Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(subject, progressRoot) && !name.known() {
+	if strings.HasPrefix(subject, progressRoot) && !name.Progress() { // parse allows no other known name there
 		return nil, fmt.Errorf("decode %s: %w", subject, ErrUnknownProgress)
 	}
 	e, err := decode(name, body)

@@ -229,10 +229,10 @@ func parse(subject string) (about string, name Name, err error) {
 			return "", "", fmt.Errorf("subject %q names no job and no token", subject)
 		}
 		name = Name(last)
-		if newer := root == progressRoot && !name.known(); rootOf(name) != root && !newer {
-			break
+		if rootOf(name) == root || root == progressRoot && !name.known() { // the event of a newer release
+			return about, name, nil
 		}
-		return about, name, nil
+		break
 	}
 	return "", "", fmt.Errorf("subject %q is no event's", subject)
 }
