@@ -13,6 +13,7 @@ import (
 
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
 // usualParts is the largest number of parts into which an upload is divided. The part numbers from
@@ -57,14 +58,14 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		w.size = max(w.size, s.Tail.Size)
 	}
 	err := w.run(ctx, body)
-	if err != nil {
+	if fault.Is(err, fault.Conflict) {
 		c.removeLateParts(ctx, s.Upload.Upload)
 	}
 	return s.Offset - before, err
 }
 
-// removeLateParts removes the parts of a failed request that S3 stored after another request had begun
-// the job of the upload: Finish has removed only those that S3 stored before.
+// removeLateParts removes the parts of a superseded request that S3 stored after another request
+// had begun the job of the upload: Finish has removed only those that S3 stored before.
 func (c *Core) removeLateParts(ctx context.Context, u direct.Upload) {
 	ctx = context.WithoutCancel(ctx)
 	if found, err := c.Find(ctx, u.Owner, u.JobID); err == nil && found.Job {
