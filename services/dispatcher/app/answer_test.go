@@ -29,15 +29,15 @@ func TestAnAnswerWithTheResultsIsTheOutcome(t *testing.T) {
 			t.Errorf("%.80s: %.80s", body, c.Result)
 		}
 	}
-	for body, want := range map[string]string{
-		`{"status":"error","error":"no speech","code":"no-speech","retryable":false}`: "no-speech",
-		`{"error":"no speech"}`:                       event.CodeAnalysisFailed,
-		`{"success":false,"message":"no speech"}`:     event.CodeAnalysisFailed,
-		`{"success":false,"error":{"m":"no speech"}}`: event.CodeAnalysisFailed,
+	for body, want := range map[string]event.Failed{
+		`{"status":"error","error":"no speech","code":"no-speech","retryable":false}`: {Code: "no-speech", Detail: "no speech"},
+		`{"error":"no speech"}`:                       {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
+		`{"success":false,"message":"no speech"}`:     {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
+		`{"success":false,"error":{"m":"no speech"}}`: {Code: event.CodeAnalysisFailed, Retryable: true, Detail: `{"m":"no speech"}`},
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(body)) }
 		f := testkit.Await[event.Failed](env.Kit, env.bus, env.store().JobID)
-		if f.Code != want || !strings.Contains(f.Detail, "no speech") {
+		if f.Code != want.Code || f.Retryable != want.Retryable || f.Detail != want.Detail {
 			t.Errorf("%s: %+v", body, f)
 		}
 	}
