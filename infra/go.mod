@@ -6,7 +6,6 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/aws/aws-sdk-go-v2/config v1.33.1
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.109.1
-	github.com/caarlos0/env/v11 v11.4.2
 	github.com/chromedp/chromedp v0.23.0
 	github.com/fergusstrange/embedded-postgres v1.34.0
 	github.com/go-jose/go-jose/v4 v4.1.9
@@ -29,6 +28,7 @@ require (
 	golang.org/x/oauth2 v0.38.0
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
+	sori.internal/infra/analyzer v0.0.0
 	sori.internal/services/dispatcher v0.0.0
 	sori.internal/services/gateway v0.0.0
 	sori.internal/services/tracker v0.0.0
@@ -40,6 +40,7 @@ require (
 	code.dny.dev/ssrf v0.3.0 // indirect
 	github.com/MicahParks/jwkset v0.11.4 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
+	github.com/caarlos0/env/v11 v11.4.2 // indirect
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
@@ -149,6 +150,7 @@ require (
 )
 
 replace (
+	sori.internal/infra/analyzer => ./analyzer
 	sori.internal/services/dispatcher => ../services/dispatcher
 	sori.internal/services/gateway => ../services/gateway
 	sori.internal/services/tracker => ../services/tracker

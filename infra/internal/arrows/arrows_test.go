@@ -75,6 +75,9 @@ func serviceOf(path string) string {
 	return name
 }
 
+// analyzer is the reference analysis server. Any server with the same HTTP API can replace it.
+const analyzer = "sori.internal/infra/analyzer"
+
 func TestTheArrowsBetweenThePackagesHold(t *testing.T) {
 	t.Parallel()
 	packages := list(t)
@@ -88,6 +91,9 @@ func TestTheArrowsBetweenThePackagesHold(t *testing.T) {
 				t.Errorf("%s knows who uses it: %s", path, dep)
 			case serviceOf(path) != "" && strings.HasPrefix(dep, "sori.internal/infra"):
 				t.Errorf("%s knows the infrastructure: %s", path, dep)
+			case strings.HasPrefix(path, analyzer) && !strings.HasPrefix(dep, analyzer) &&
+				(other != "" || strings.HasPrefix(dep, "sori.internal/infra")):
+				t.Errorf("%s knows more of Sori than its HTTP API: %s", path, dep)
 			}
 		}
 	}
@@ -138,7 +144,7 @@ func base(path string) bool {
 // FFmpeg's licence, the GPL, applies to every program that links FFmpeg.
 func TestTheDecoderAloneLinksFFmpeg(t *testing.T) {
 	t.Parallel()
-	const decoder = "sori.internal/infra/analyzer/decoder"
+	const decoder = analyzer + "/decoder"
 	packages := list(t)
 	links := func(p pkg) bool {
 		return slices.ContainsFunc(p.Deps, func(dep string) bool { return strings.HasPrefix(dep, "codeberg.org/gruf/go-ffmpreg") })

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/analyzer/hostile"
 	"sori.internal/infra/analyzer/internal/analysis"
 	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/decode/decodetest"
-	"sori.internal/infra/internal/hostile"
 	"sori.internal/shared/decoding"
 )
 

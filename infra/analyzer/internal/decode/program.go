@@ -105,7 +105,7 @@ func build(ctx context.Context, cache string) (string, error) {
 
 // moduleDir returns the folder of the decoder's source. The current folder must be in the Go workspace.
 func moduleDir(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/infra").Output()
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/infra/analyzer/decoder").Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -113,7 +113,7 @@ func moduleDir(ctx context.Context) (string, error) {
 		}
 		return "", fmt.Errorf("find the decoder's source (DECODER names a program): %w", err)
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "analyzer", "decoder"), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // fingerprint returns a hash that identifies the version of the decoder: the hash of its source files, of the shared

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"sori.internal/infra/analyzer/hostile"
 	"sori.internal/infra/internal/client"
-	"sori.internal/infra/internal/hostile"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/principal"
 	"sori.internal/shared/wait"
