@@ -88,7 +88,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, dir string
 	}
 	test := exec.CommandContext(ctx, "go", command...)
 	test.Stdout, test.Stderr = os.Stdout, os.Stderr
-	test.Cancel = func() error { return test.Process.Signal(syscall.SIGINT) }
+	proc.Group(test, syscall.SIGINT)
 	test.WaitDelay = 10 * time.Second
 	test.Env = append(os.Environ(),
 		testkit.EnvNATS+"="+deps.NATSURL,

@@ -16,10 +16,15 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Main calls run with the arguments and returns its exit code. The first Ctrl-C or SIGTERM cancels the
-// context; a second one ends the process at once.
+// Main calls run with the arguments and returns its exit code. The first Ctrl-C, SIGTERM, or SIGHUP (the
+// terminal was closed) cancels the context; a second one ends the process at once. SIGHUP remains ignored
+// if the command was started with nohup.
 func Main(run func(ctx context.Context, args []string) (code int)) (code int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the context of the whole process
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...) // the context of the whole process
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return run(ctx, os.Args[1:])

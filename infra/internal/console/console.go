@@ -125,8 +125,7 @@ func npm(ctx context.Context, dir string, args ...string) error {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "npm", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	proc.Group(cmd, syscall.SIGKILL)
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
