@@ -23,6 +23,7 @@ type jobCommand struct {
 
 // Run prints all that is known of one job on one screen. If a source cannot be reached, it prints the
 // error in that source's place and goes on, since the other sources may answer the operator's question.
+// It fails if nothing is known of the job, since its id may be misspelt.
 func (c *jobCommand) Run(ctx context.Context, t terminal) error {
 	id, ok := event.ParseJobID(c.ID)
 	if !ok {
@@ -41,13 +42,15 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 		return err
 	}
 	table := t.table()
+	known := len(history.lines) > 0
 	tell := func(what, value string, err error) {
+		known = known || value != none
 		if err != nil {
 			value = "unknown: " + said(err)
 		}
 		fmt.Fprintf(table, "%s\t%s\n", what, value)
 	}
-	tell("job", standing(id, history.log), nil)
+	fmt.Fprintf(table, "job\t%s\n", standing(id, history.log))
 	value, rowErr := describeRow(ctx, lookup, id, history.log)
 	tell("record", value, rowErr)
 	value, objectErr := describeObjects(ctx, lookup, id)
@@ -60,7 +63,11 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 	for _, l := range history.lines {
 		fmt.Fprintln(table, l)
 	}
-	return errors.Join(table.Flush(), errors.Join(rowErr, objectErr, stagedErr, deadErr))
+	err = errors.Join(table.Flush(), errors.Join(rowErr, objectErr, stagedErr, deadErr))
+	if err == nil && !known {
+		return fmt.Errorf("job %s is unknown: it has no events, no record, no recording, no staged bytes and no dead letters", id)
+	}
+	return err
 }
 
 // history is a job's log, and a line of output for each of its state and progress events, in the order of the stream.
@@ -100,7 +107,7 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 		return "", err
 	}
 	if r == nil {
-		return "none", nil
+		return none, nil
 	}
 	text := fmt.Sprintf("%s, progress %d, attempt %d, version %d, last event %d", r.Status, r.Progress, r.Attempt, r.Version, r.StateSeq)
 	if seq := log.Seq(); seq > r.StateSeq {
@@ -206,9 +213,12 @@ func joined(text, further string) string {
 	return text + "\n\t" + further
 }
 
+// none is shown for a source that has nothing of a job.
+const none = "none"
+
 func orNone(text string) string {
 	if text == "" {
-		return "none"
+		return none
 	}
 	return text
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
+	"sori.internal/shared/testkit"
 )
 
 func TestAJobIsShownOnOneScreen(t *testing.T) {
@@ -28,7 +31,20 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	if lines := strings.Count(shown, "\n"); lines > 24 {
 		t.Errorf("%d lines:\n%s", lines, shown)
 	}
-	shows(t, w.Kit, []string{"job", w.NewJob()}, "not in the log", "record", "none")
+}
+
+func TestAnUnknownJobIsAnError(t *testing.T) {
+	t.Parallel()
+	o := attended(t)
+	o.Bucket()
+	job, shown := o.NewJob(), ""
+	testkit.Eventually(t, func() (err error) { // until the tracker has made its tables
+		if shown, err = sorictl(t, o.Kit, nil, "job", job); err == nil || !strings.Contains(said(err), "job "+job+" is unknown") {
+			return errors.New("the error is " + fmt.Sprint(err))
+		}
+		return nil
+	})
+	contains(t, shown, "not in the log", "record", "none")
 }
 
 func TestAJobsScreenTellsThatItsResultIsCached(t *testing.T) {
