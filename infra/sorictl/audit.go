@@ -10,17 +10,17 @@ import (
 )
 
 type auditCommand struct {
-	Owner  string        `help:"list only requests of this owner"`
-	Object string        `help:"list only requests whose path contains this text, such as the id of a job"`
-	Since  time.Duration `help:"list only requests within this period before now, such as 24h"`
-	N      int           `default:"100" help:"list only the newest entries, at most this number"`
-	JSON   bool          `help:"print JSON, one entry per line"`
+	Owner  string `help:"list only requests of this owner"`
+	Object string `help:"list only requests whose path contains this text, such as the id of a job"`
+	Since  period `help:"list only requests within this period before now, such as 24h"`
+	N      int    `default:"100" help:"list only the newest entries, at most this number"`
+	JSON   bool   `help:"print JSON, one entry per line"`
 }
 
 // Run lists entries of the audit log.
 func (c *auditCommand) Run(ctx context.Context, t terminal) (err error) {
-	if c.N < 1 || c.Since < 0 {
-		return errors.New("audit: -n must be at least 1, and -since must not be negative")
+	if c.N < 1 {
+		return errors.New("audit: -n must be at least 1")
 	}
 	cfg, err := t.database()
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *auditCommand) Run(ctx context.Context, t terminal) (err error) {
 	defer func() { err = errors.Join(err, log.Close()) }()
 	f := gateway.AuditFilter{Owner: c.Owner, Object: c.Object}
 	if c.Since > 0 {
-		f.Since = time.Now().Add(-c.Since)
+		f.Since = time.Now().Add(-c.Since.duration())
 	}
 	entries, err := log.List(ctx, f, c.N)
 	if err != nil {

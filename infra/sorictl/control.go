@@ -50,8 +50,8 @@ func (c *retryCommand) Run(ctx context.Context, t terminal) error {
 	if c.Failed == (len(c.Jobs) > 0) || !c.Failed && (c.Code != "" || c.Since != 0) {
 		return errors.New("retry: give either the ids of jobs, or -failed; -code and -since need -failed")
 	}
-	if c.N < 1 || c.Since < 0 {
-		return errors.New("retry: -n must be at least 1 and -since must not be negative")
+	if c.N < 1 {
+		return errors.New("retry: -n must be at least 1")
 	}
 	lookup, err := t.settings()
 	if err != nil {
@@ -107,10 +107,10 @@ func named(ids []string) ([]candidate, error) {
 
 // choice selects failed jobs for a retry.
 type choice struct {
-	Code  string        `help:"with -failed: only jobs that failed with this error code"`
-	Since time.Duration `help:"with -failed: only jobs that failed within this period before now, such as 2h"`
-	N     int           `default:"100" help:"with -failed: only the newest jobs, at most this number"`
-	Force bool          `help:"also retry jobs whose failure is not retryable"`
+	Code  string `help:"with -failed: only jobs that failed with this error code"`
+	Since period `help:"with -failed: only jobs that failed within this period before now, such as 2h"`
+	N     int    `default:"100" help:"with -failed: only the newest jobs, at most this number"`
+	Force bool   `help:"also retry jobs whose failure is not retryable"`
 }
 
 // find returns the failed jobs whose records match the choice. It prints how many other jobs were

@@ -45,6 +45,9 @@ type deadList struct {
 
 // Run lists dead letters.
 func (c *deadList) Run(ctx context.Context, t terminal) error {
+	if c.N < 0 {
+		return errors.New("dead list: -n must not be negative")
+	}
 	return t.withBus(ctx, func(b *bus.Bus) error {
 		letters, err := deadletter.New(b).List(ctx, c.Consumer)
 		if err != nil {
@@ -165,10 +168,10 @@ func readable(body []byte) string {
 }
 
 type deadReplay struct {
-	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters, as in the column SEQ of dead list"`
-	All      bool          `help:"replay all dead letters, or all those of -consumer"`
-	Consumer string        `help:"with -all: only dead letters of this consumer"`
-	Wait     time.Duration `default:"2m" help:"the time limit for the replay of each event"`
+	Seqs     []uint64 `arg:"" optional:"" name:"seq" help:"the numbers of dead letters, as in the column SEQ of dead list"`
+	All      bool     `help:"replay all dead letters, or all those of -consumer"`
+	Consumer string   `help:"with -all: only dead letters of this consumer"`
+	Wait     period   `default:"2m" help:"the time limit for the replay of each event"`
 }
 
 // Run makes consumers handle the events of dead letters again.
@@ -186,7 +189,7 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := t.replay(ctx, b, l, c.Wait); err != nil {
+			if err := t.replay(ctx, b, l, c.Wait.duration()); err != nil {
 				failed++
 				fmt.Fprintf(t.out, "%d  %s  not replayed: %s\n", l.Seq, l.Consumer, said(err))
 			}

@@ -38,20 +38,17 @@ func (t terminal) database() (cfg postgres.Config, err error) {
 }
 
 type keysCreate struct {
-	Name   string        `arg:"" help:"the name of the key, which should describe its use"`
-	Owner  string        `required:"" help:"the owner of the key: a user of the OpenID provider, or any name"`
-	Scopes []string      `required:"" help:"the scopes of the key, separated by commas: jobs:read, jobs:write, catalogue:read, catalogue:write, admin"`
-	Valid  time.Duration `help:"how long the key is valid, such as 2160h; without this flag the key never expires"`
+	Name   string   `arg:"" help:"the name of the key, which should describe its use"`
+	Owner  string   `required:"" help:"the owner of the key: a user of the OpenID provider, or any name"`
+	Scopes []string `required:"" help:"the scopes of the key, separated by commas: jobs:read, jobs:write, catalogue:read, catalogue:write, admin"`
+	Valid  period   `help:"how long the key is valid, such as 2160h; without this flag the key never expires"`
 }
 
 // Run creates a key. It writes only the key to stdout, so that a script can save it, and the rest to stderr.
 func (c *keysCreate) Run(ctx context.Context, t terminal) error {
-	if c.Valid < 0 {
-		return errors.New("keys create: -valid must not be negative")
-	}
 	asked := gateway.NewAPIKey{Name: c.Name, Owner: &c.Owner, Scopes: c.Scopes}
 	if c.Valid > 0 {
-		expires := time.Now().Add(c.Valid).UTC()
+		expires := time.Now().Add(c.Valid.duration()).UTC()
 		asked.Expires = &expires
 	}
 	return t.withKeys(func(keys *gateway.APIKeys) error {

@@ -15,7 +15,7 @@ import (
 )
 
 type provisionCommand struct {
-	Wait time.Duration `default:"1m" help:"the time limit of the command, including the wait for servers that are unavailable"`
+	Wait period `default:"1m" help:"the time limit of the command, including the wait for servers that are unavailable"`
 }
 
 // provisionPause is the pause between two attempts.
@@ -28,7 +28,7 @@ func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	ctx, cancel := context.WithTimeout(ctx, c.Wait.duration())
 	defer cancel()
 	if err := t.provisionNATS(ctx, lookup); err != nil {
 		return err

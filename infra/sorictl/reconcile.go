@@ -34,10 +34,10 @@ func reportOn(s *survey) report {
 }
 
 type reconcileCommand struct {
-	Repair  bool          `help:"replay to the tracker the events that records lack"`
-	JSON    bool          `name:"json" help:"print the report as one JSON object"`
-	Metrics string        `placeholder:"FILE" help:"write the counts to this file, for the textfile collector of Prometheus' node exporter"`
-	Wait    time.Duration `default:"30s" help:"the time limit for the replay of each event"`
+	Repair  bool   `help:"replay to the tracker the events that records lack"`
+	JSON    bool   `name:"json" help:"print the report as one JSON object"`
+	Metrics string `placeholder:"FILE" help:"write the counts to this file, for the textfile collector of Prometheus' node exporter"`
+	Wait    period `default:"30s" help:"the time limit for the replay of each event"`
 }
 
 // Run compares the job log with the records and the bucket. With -repair it replays events to the tracker,
@@ -67,7 +67,7 @@ func (c *reconcileCommand) Run(ctx context.Context, t terminal) error {
 			if !c.JSON {
 				t.tellPlan(s, r)
 			}
-			replayed := t.repair(ctx, b, s, r.Findings, c.Wait)
+			replayed := t.repair(ctx, b, s, r.Findings, c.Wait.duration())
 			if s, err = take(ctx, b, table, bucket); err != nil {
 				return err
 			}

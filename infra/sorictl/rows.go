@@ -95,7 +95,7 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 		ORDER BY updated_at DESC, job_id DESC
 		LIMIT $3`
 	var found []failure
-	err := r.db.SelectContext(ctx, &found, query, c.Code, c.Since.Seconds(), c.N, c.Force)
+	err := r.db.SelectContext(ctx, &found, query, c.Code, c.Since.duration().Seconds(), c.N, c.Force)
 	return found, postgres.Translate("find failed jobs", err)
 }
 
@@ -110,7 +110,7 @@ func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 		  AND NOT error_retryable
 		  AND ($1 = '' OR error_code = $1)
 		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))`
-	err = r.db.GetContext(ctx, &n, query, c.Code, c.Since.Seconds())
+	err = r.db.GetContext(ctx, &n, query, c.Code, c.Since.duration().Seconds())
 	return n, postgres.Translate("count failed jobs", err)
 }
 

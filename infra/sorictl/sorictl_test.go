@@ -75,7 +75,7 @@ func TestMistakesAreToldAndNothingIsDone(t *testing.T) {
 		{"dead", "replay"}, {"dead", "replay", "1", "-all"}, {"dead", "replay", "1", "-consumer", "c"}, {"dead", "drop"}, {"dead", "drop", "-1"},
 		{"job"}, {"job", "7"}, {"job", "a", "b"}, {"reconcile", "extra"}, {"tail", "a", "b"}, {"tail", "-job", "7"},
 		{"retry"}, {"retry", "7"}, {"retry", job, "7"}, {"retry", job, "-failed"}, {"retry", job, "-code", "c"}, {"retry", job, "-since", "1h"},
-		{"retry", "-failed", "-n", "0"}, {"retry", "-failed", "-since", "-1s"}, {"retry", "-failed"}, {"retry", job}, // the last two: no database, no tracker
+		{"retry", "-failed", "-n", "0"}, {"retry", "-failed", "-n", "-1"}, {"retry", "-failed", "-since", "-1s"}, {"retry", "-failed"}, {"retry", job}, // the last two: no database, no tracker
 		{"cancel"}, {"cancel", "7"}, {"cancel", job}, {"cancel", job, "-failed"},
 		{"dead", "list", "-dir", "/nonexistent"},
 		{"dead", "list"}, {"dead", "show", "1"}, {"dead", "drop", "1"}, // no service has created the streams yet
@@ -149,4 +149,25 @@ func TestAMissingPermissionOnNATSIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(t, string(shown), "Permissions Violation", "AUDIO_DEAD")
+}
+
+func TestAFlagRefusesAValueThatWouldSelectMoreThanIntended(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, says string }{
+		{"dead list -n -3", "-n must not be negative"},
+		{"audit -n -1", "-n must be at least 1"},
+		{"audit -since 0s", "--since: must be more than 0"},
+		{"retry -failed -since 0s", "--since: must be more than 0"},
+		{"retry -failed -since 2", "--since: time: missing unit"},
+		{"keys create n -owner a -scopes admin -valid 0h", "--valid: must be more than 0"},
+		{"keys create n -owner a -scopes admin -valid -1h", "--valid: must be more than 0"},
+		{"dead replay -all -wait 0s", "--wait: must be more than 0"},
+		{"reconcile -repair -wait -1s", "--wait: must be more than 0"},
+		{"provision -wait 0", "--wait: must be more than 0"},
+	} {
+		on := terminal{out: io.Discard, errs: io.Discard, environment: config.Map(nil)}
+		if err := on.command(t.Context(), strings.Fields(c.args)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.args, err)
+		}
+	}
 }
