@@ -23,11 +23,13 @@ import (
 // Check checks whether one dependency responds.
 type Check func(context.Context) error
 
-// The limits of one round of checks. The results are reused for the duration memory, so that
-// frequent probes put no load on the dependencies.
+// The limits of one round of checks. Probes reuse results that are younger than probeMemory, so that
+// frequent probes put no load on the dependencies. Metrics reuse results that are younger than
+// metricsMemory, so that a scrape seldom waits for a check if the process is also probed.
 const (
-	timeout = 2 * time.Second
-	memory  = 500 * time.Millisecond
+	timeout       = 2 * time.Second
+	probeMemory   = 500 * time.Millisecond
+	metricsMemory = 10 * time.Second
 )
 
 // Health is the health of a process.
@@ -65,7 +67,7 @@ func (h *Health) Watch(ctx context.Context) error {
 // does not report causes, since the route is public. It reuses results that are younger than half a
 // second, and waits at most two seconds for a check.
 func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
-	found := h.look(ctx)
+	found := h.look(ctx, probeMemory)
 	ready := h.started.Load() && !h.stopped.Load()
 	for _, state := range found {
 		ready = ready && state == "ok"
@@ -73,7 +75,18 @@ func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
 	return ready, found
 }
 
-func (h *Health) look(ctx context.Context) map[string]string {
+// Dependencies reports for each dependency whether it is available, for the metrics. It reuses
+// results that are younger than ten seconds, and waits at most two seconds for a check.
+func (h *Health) Dependencies(ctx context.Context) map[string]bool {
+	available := make(map[string]bool, len(h.checks))
+	for name, state := range h.look(ctx, metricsMemory) {
+		available[name] = state == "ok"
+	}
+	return available
+}
+
+// look returns the state of each dependency. It reuses results that are younger than memory.
+func (h *Health) look(ctx context.Context, memory time.Duration) map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last != nil && time.Since(h.at) < memory {

@@ -65,6 +65,34 @@ func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
 	})
 }
 
+func TestMetricsReuseTheResultsOfProbesForTenSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var away error
+		checks := 0
+		h := health.New(map[string]health.Check{
+			"bus":      func(context.Context) error { return nil },
+			"database": func(context.Context) error { checks++; return away },
+		}, zerolog.Nop())
+		expect := func(step string, database bool, want int) {
+			t.Helper()
+			if got := h.Dependencies(t.Context()); len(got) != 2 || !got["bus"] || got["database"] != database || checks != want {
+				t.Errorf("%s: %v after %d checks, want %d", step, got, checks, want)
+			}
+		}
+		expect("without a probe", true, 1)
+		away = errors.New("dial 10.0.0.1")
+		<-time.After(9 * time.Second) // fake time of synctest
+		expect("nine seconds later", true, 1)
+		<-time.After(2 * time.Second)
+		expect("eleven seconds later", false, 2)
+		away = nil
+		<-time.After(time.Second)
+		h.Ready(t.Context())
+		expect("after a probe", true, 3)
+	})
+}
+
 func TestACheckThatHangsIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -35,6 +35,7 @@ func (a *Admin) Run(ctx context.Context) error {
 	if a.Config.Addr == "" {
 		return nil
 	}
+	a.Metrics.Dependencies(func() map[string]bool { return a.Health.Dependencies(ctx) })
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", a.Health.ServeLive)
 	mux.HandleFunc("GET /readyz", a.Health.ServeReady)

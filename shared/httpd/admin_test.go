@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -22,14 +23,15 @@ func TestTheMetricsAreServedOnTheAdminAddressOnly(t *testing.T) {
 	}
 	listening := make(chan net.Addr, 1)
 	admin := &httpd.Admin{
-		Config: httpd.AdminConfig{Addr: "127.0.0.1:0"}, Health: health.New(nil, zerolog.Nop()), Metrics: metrics.New(),
+		Config: httpd.AdminConfig{Addr: "127.0.0.1:0"}, Metrics: metrics.New(),
+		Health:    health.New(map[string]health.Check{"bus": func(context.Context) error { return errors.New("away") }}, zerolog.Nop()),
 		Listening: func(a net.Addr) { listening <- a }, Log: zerolog.Nop(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- admin.Run(ctx) }()
 	base := "http://" + (<-listening).String()
-	for path, want := range map[string]string{"/metrics": "go_goroutines", "/livez": "ok", "/health": "healthy"} {
+	for path, want := range map[string]string{"/metrics": `sori_dependency_ready{dependency="bus"} 0`, "/livez": "ok", "/health": "healthy"} {
 		resp, err := http.Get(base + path)
 		if err != nil {
 			t.Fatal(err)

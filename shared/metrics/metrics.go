@@ -49,6 +49,35 @@ func (r *Registry) Counter(name, help string) prometheus.Counter {
 	return c
 }
 
+// Dependencies registers the gauge of the dependencies of the process. read is called when the
+// metrics are read. It reports for each dependency whether it is available.
+func (r *Registry) Dependencies(read func() map[string]bool) {
+	r.prom.MustRegister(dependencies{
+		gauge: prometheus.NewDesc("sori_dependency_ready", "1 if a dependency is available, as /readyz reports, and 0 if not", []string{"dependency"}, nil),
+		read:  read,
+	})
+}
+
+// dependencies is a prometheus.Collector.
+type dependencies struct {
+	gauge *prometheus.Desc
+	read  func() map[string]bool
+}
+
+// Describe implements prometheus.Collector.
+func (d dependencies) Describe(to chan<- *prometheus.Desc) { to <- d.gauge }
+
+// Collect implements prometheus.Collector.
+func (d dependencies) Collect(to chan<- prometheus.Metric) {
+	for name, available := range d.read() {
+		value := 0.0
+		if available {
+			value = 1
+		}
+		to <- prometheus.MustNewConstMetric(d.gauge, prometheus.GaugeValue, value, name)
+	}
+}
+
 // Handler serves the metrics.
 func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{})

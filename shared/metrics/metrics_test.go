@@ -46,6 +46,18 @@ func TestEventsAndRequestsAreCountedByTheirLabels(t *testing.T) {
 	}
 }
 
+func TestEachDependencyHasAGauge(t *testing.T) {
+	t.Parallel()
+	r := metrics.New()
+	r.Dependencies(func() map[string]bool { return map[string]bool{"bus": true, "database": false} })
+	text := served(t, r)
+	for _, line := range []string{`sori_dependency_ready{dependency="bus"} 1`, `sori_dependency_ready{dependency="database"} 0`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%s is not served", line)
+		}
+	}
+}
+
 func TestWhoeverHasNoMetricsCountsNothing(t *testing.T) {
 	t.Parallel()
 	var none *metrics.Events

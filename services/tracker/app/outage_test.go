@@ -94,7 +94,8 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	line, through := between(t, kit.MigratedDatabase())
 	c := newEnv(t, kit)
 	line.set(true) // the database is unavailable before the tracker starts, so setup must wait
-	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
+	c.service = c.Run(app.Run, map[string]string{"DATABASE_URL": through})
+	c.url = c.service.URL
 	j := c.job()
 	j.received()
 	if a := c.get(j.resultURL(), nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
@@ -105,6 +106,9 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	}
 	if a := c.get(c.url+"/readyz", nil); a.status != http.StatusServiceUnavailable || c.get(c.url+"/livez", nil).status != http.StatusOK {
 		t.Errorf("while it is away: %d %s", a.status, a.raw)
+	}
+	if text := c.metrics(); !strings.Contains(text, `sori_dependency_ready{dependency="bus"} 1`) || !strings.Contains(text, `sori_dependency_ready{dependency="database"} 0`) {
+		t.Errorf("while it is away:\n%s", text)
 	}
 	line.set(false)
 	j.until("processing", 10)
