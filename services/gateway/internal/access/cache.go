@@ -12,50 +12,54 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// The limits of the cache. Requests with guessed ids can evict known keys; then the keys are
-// queried again.
+// The limits of the cache.
 const (
 	cacheAge     = 5 * time.Second // how long a replica may accept a key that was revoked at another replica
-	cacheSize    = 4096
-	maxQueries   = 4 // concurrent queries; other requests need connections to the database too
+	cacheSize    = 4096            // of the known keys, and of the ids that do not exist
+	maxQueries   = 4               // concurrent queries; other requests need connections to the database too
 	usedInterval = time.Minute
 )
 
-// keyCache caches the keys that were used last, and the ids that do not exist.
+// keyCache caches the keys that were used last, and the ids that do not exist. These are two caches,
+// so that requests with guessed ids do not evict keys.
 type keyCache struct {
 	store   KeyStore
 	now     func() time.Time
-	entries *lru.Cache[string, cacheEntry]
+	keys    *lru.Cache[string, cacheEntry]
+	unknown *lru.Cache[string, time.Time] // the time until which the store is not asked for an id again
 	loads   singleflight.Group
 	queries chan struct{}
 }
 
 type cacheEntry struct {
 	key   StoredKey
-	known bool
-	until time.Time
+	until time.Time // then the store is asked again
 }
 
 func newKeyCache(store KeyStore, now func() time.Time) *keyCache {
-	entries, _ := lru.New[string, cacheEntry](cacheSize) // fails only if the size is not positive
-	return &keyCache{store: store, now: now, entries: entries, queries: make(chan struct{}, maxQueries)}
+	keys, _ := lru.New[string, cacheEntry](cacheSize) // fails only if the size is not positive
+	unknown, _ := lru.New[string, time.Time](cacheSize)
+	return &keyCache{store: store, now: now, keys: keys, unknown: unknown, queries: make(chan struct{}, maxQueries)}
+}
+
+// isUnknown reports whether the store had no key with this id a moment ago.
+func (c *keyCache) isUnknown(id string) bool {
+	until, found := c.unknown.Get(id)
+	return found && c.now().Before(until)
 }
 
 // principal returns the principal of an API key. text is the whole key: its prefix, id and secret.
 func (c *keyCache) principal(ctx context.Context, text string) (principal.Principal, error) {
 	id, secret, ok := parseKey(text)
-	if !ok {
+	if !ok || c.isUnknown(id) {
 		return principal.Principal{}, errKey()
 	}
-	entry, found := c.entries.Get(id)
+	entry, found := c.keys.Get(id)
 	if !found || !c.now().Before(entry.until) {
 		var err error
 		if entry, err = c.load(ctx, id); err != nil {
 			return principal.Principal{}, err
 		}
-	}
-	if !entry.known {
-		return principal.Principal{}, errKey()
 	}
 	p, err := entry.key.check(secret, c.now())
 	if err == nil {
@@ -81,11 +85,16 @@ func (c *keyCache) query(ctx context.Context, id string) (cacheEntry, error) {
 	defer func() { <-c.queries }()
 	until := c.now().Add(cacheAge) // the time before the query, since the key may be revoked while the query runs
 	key, err := c.store.APIKey(ctx, id)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	switch {
+	case fault.Is(err, fault.NotFound):
+		c.keys.Remove(id)
+		c.unknown.Add(id, until)
+		return cacheEntry{}, errKey()
+	case err != nil:
 		return cacheEntry{}, err
 	}
-	entry := cacheEntry{key: key, known: err == nil, until: until}
-	c.entries.Add(id, entry)
+	entry := cacheEntry{key: key, until: until}
+	c.keys.Add(id, entry)
 	return entry, nil
 }
 
@@ -97,11 +106,11 @@ func (c *keyCache) markUsed(ctx context.Context, entry cacheEntry) {
 		return
 	}
 	entry.key.LastUsed = &now
-	c.entries.Add(entry.key.ID, entry) // updated before the query: otherwise many concurrent requests would each store the time
+	c.keys.Add(entry.key.ID, entry) // updated before the query: otherwise many concurrent requests would each store the time
 	if err := c.store.MarkAPIKeyUsed(ctx, entry.key.ID); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("use of api key not stored")
 	}
 }
 
 // forget removes a key from the cache. The next request reads it from the store.
-func (c *keyCache) forget(id string) { c.entries.Remove(id) }
+func (c *keyCache) forget(id string) { c.keys.Remove(id) }

@@ -217,6 +217,28 @@ func TestGuessesAskTheStoreOnceForEachID(t *testing.T) {
 	}
 }
 
+func TestGuessesDoNotEvictKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyStore()
+		text := s.add(access.Key{Owner: "alice", Scopes: principal.UserScopes()})
+		a := withKeys(s)
+		const guesses = 5000 // more than the cache has room for
+		for i := range guesses + 2 {
+			guess := fmt.Sprintf("sori_%016x_%064x", i, i)
+			if i == 0 || i == guesses+1 {
+				guess = text
+			}
+			if _, err := a.Authenticate(t.Context(), bearer(guess)); (err == nil) != (guess == text) {
+				t.Fatal(err)
+			}
+		}
+		if queries, _ := s.counts(); queries != 1+guesses {
+			t.Errorf("%d queries for a key and %d guesses", queries, guesses)
+		}
+	})
+}
+
 func TestGuessesTakeFewConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
