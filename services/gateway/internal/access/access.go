@@ -13,10 +13,12 @@
 //  3. If a credential cannot be checked because the provider or the store is unavailable, the
 //     request fails with a retryable failure.
 //  4. No failure contains a part of a credential, neither in the response nor in the log.
+//  5. Decide asks neither the store nor the provider about a credential that a stranger can invent.
 package access
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -87,6 +89,28 @@ func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (princi
 		return a.keys.principal(ctx, credential)
 	}
 	return a.tokens.principal(ctx, credential)
+}
+
+// ErrUndecided means that Decide would have to ask the store or the provider.
+var ErrUndecided = errors.New("the credentials have to be looked up")
+
+// Decide is Authenticate for requests whose sender is not limited yet. It fails with ErrUndecided if
+// the API key is new to this replica, or if the OpenID provider must be asked for the key of a
+// token. A key that this replica has found before is read again once it is older than the cache
+// allows: a sender can cause that at most every five seconds for each key.
+func (a *Authenticator) Decide(ctx context.Context, c Credentials) (principal.Principal, error) {
+	if credential, err := c.single(); err == nil && !a.open && !a.knows(credential) {
+		return principal.Principal{}, ErrUndecided
+	}
+	return a.Authenticate(ctx, c)
+}
+
+// knows reports whether a credential can be checked without a lookup that Decide must not cause.
+func (a *Authenticator) knows(credential string) bool {
+	if strings.HasPrefix(credential, keyPrefix) {
+		return a.keys.knows(credential)
+	}
+	return a.tokens.knows(credential)
 }
 
 // Authorize fails with fault.Forbidden if a principal may not use a route that needs this value.

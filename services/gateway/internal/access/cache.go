@@ -42,6 +42,13 @@ func newKeyCache(store KeyStore, now func() time.Time) *keyCache {
 	return &keyCache{store: store, now: now, keys: keys, unknown: unknown, queries: make(chan struct{}, maxQueries)}
 }
 
+// knows reports whether this replica has found the key in the store before, or need not ask the store
+// to refuse it.
+func (c *keyCache) knows(text string) bool {
+	id, _, ok := parseKey(text)
+	return !ok || c.keys.Contains(id) || c.isUnknown(id)
+}
+
 // isUnknown reports whether the store had no key with this id a moment ago.
 func (c *keyCache) isUnknown(id string) bool {
 	until, found := c.unknown.Get(id)

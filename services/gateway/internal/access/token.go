@@ -20,6 +20,9 @@ type IssuerKeys interface {
 	// returns all keys that suit the algorithm. It fails with ErrUnknownKey if the provider has no
 	// such key, and with Unavailable if the provider's keys cannot be fetched.
 	Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error)
+
+	// Knows reports whether Keys answers without waiting for the provider.
+	Knows(id, algorithm string) bool
 }
 
 // ErrUnknownKey means that the provider has no such key.
@@ -78,6 +81,20 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 		p.Expires = expires.Add(leeway)
 	}
 	return p, nil
+}
+
+// knows reports whether a token can be checked without waiting for the provider. A token that cannot
+// be read can: it is refused.
+func (t *tokens) knows(text string) bool {
+	if t.issuer == nil {
+		return true
+	}
+	token, _, err := t.parser.ParseUnverified(text, jwt.MapClaims{})
+	if err != nil || token.Method.Alg() == secretMethod {
+		return true
+	}
+	id, _ := token.Header["kid"].(string)
+	return t.issuer.Knows(id, token.Method.Alg())
 }
 
 // lastDate is the latest exp and nbf that are accepted: 9999-12-31T00:00:00Z. The API returns exp

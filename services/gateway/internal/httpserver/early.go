@@ -55,7 +55,7 @@ func (r *Router) early(ctx context.Context, h *fasthttp.RequestHeader, base stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, earlyTimeout)
 	defer cancel()
-	p, err := r.authenticate(ctx, credentialsOf(h), route.Needs)
+	p, err := r.decide(ctx, credentialsOf(h), route.Needs)
 	if err != nil {
 		return ""
 	}

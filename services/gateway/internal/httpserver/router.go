@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +21,11 @@ import (
 // Authenticator finds the principal of a request.
 type Authenticator interface {
 	Authenticate(ctx context.Context, c access.Credentials) (principal.Principal, error)
+
+	// Decide is Authenticate before the limits of the client are checked. It fails with
+	// access.ErrUndecided if that needs a lookup that anybody can cause.
+	Decide(ctx context.Context, c access.Credentials) (principal.Principal, error)
+
 	Open() bool // reports whether every request is allowed
 }
 
@@ -216,7 +222,10 @@ const decideTimeout = 15 * time.Second
 
 // allows reports whether the body of a request may be read. It decides by the header of the
 // request. The handler checks the request again, and answers it. A request that no route matches is
-// allowed, because it is answered without reading the body anyway.
+// allowed, because it is answered without reading the body anyway. A request whose credentials must
+// be looked up is allowed too: fasthttp does not say here which connection the header came from, so
+// the limit of the address is not checked yet. The handler checks the limit, then looks the
+// credentials up, and reads no body before that.
 func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base string) bool {
 	route, ok := r.find(string(h.Method()), pathOf(h, base))
 	if !ok || route.Needs == access.Public {
@@ -224,8 +233,17 @@ func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base str
 	}
 	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 	defer cancel()
-	_, err := r.authenticate(ctx, credentialsOf(h), route.Needs)
-	return err == nil
+	_, err := r.decide(ctx, credentialsOf(h), route.Needs)
+	return err == nil || errors.Is(err, access.ErrUndecided)
+}
+
+// decide is authenticate before the limits of the client are checked.
+func (r *Router) decide(ctx context.Context, c access.Credentials, needs principal.Scope) (principal.Principal, error) {
+	p, err := r.access.Decide(ctx, c)
+	if err != nil {
+		return p, err
+	}
+	return p, access.Authorize(p, needs)
 }
 
 // maxBody returns MaxBody of the route of a request: 0 unless the route accepts larger bodies than

@@ -164,6 +164,17 @@ func (k *Keys) Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicK
 	return k.findAgain(id, algorithm)
 }
 
+// Knows implements access.IssuerKeys.
+func (k *Keys) Knows(id, algorithm string) bool {
+	return len(k.find(id, algorithm)) > 0 || k.isUnknown(id)
+}
+
+// isUnknown reports whether the provider had no key with this id a moment ago.
+func (k *Keys) isUnknown(id string) bool {
+	until, ok := k.unknown.Get(id)
+	return ok && time.Now().Before(until)
+}
+
 // find returns the keys that have an id and suit an algorithm. If the id is empty, it returns all
 // keys that suit the algorithm.
 func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
@@ -185,7 +196,7 @@ func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
 func (k *Keys) ask(id string) (<-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if until, ok := k.unknown.Get(id); ok && time.Now().Before(until) {
+	if k.isUnknown(id) {
 		return nil, access.ErrUnknownKey
 	}
 	if k.waiting >= maxWaiting {

@@ -225,6 +225,32 @@ func TestUnknownKeysCauseFewFetches(t *testing.T) {
 	need(t, k, "known")
 }
 
+func TestAKeyIsKnownIfNoRequestWaitsForIt(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	p.publish(t, "k")
+	k := issuer.New(p.URL, zerolog.Nop())
+	if k.Knows("k", "ES256") {
+		t.Error("a key is known before the first fetch")
+	}
+	k = run(t, p.URL)
+	need(t, k, "k")
+	for algorithm, known := range map[string]bool{"ES256": true, "ES384": false} {
+		if k.Knows("k", algorithm) != known {
+			t.Errorf("%s: %v", algorithm, !known)
+		}
+	}
+	if k.Knows("another", "ES256") {
+		t.Error("a key is known that nobody has looked for")
+	}
+	if _, err := k.Keys(t.Context(), "another", "ES256"); !errors.Is(err, access.ErrUnknownKey) {
+		t.Fatal(err)
+	}
+	if !k.Knows("another", "ES256") {
+		t.Error("it is forgotten that the provider has no such key")
+	}
+}
+
 func TestWithoutAFetchNoTokenCounts(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
