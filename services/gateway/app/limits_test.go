@@ -26,7 +26,7 @@ func (g *env) limited(r reply, limit string) {
 
 func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	t.Parallel()
-	g := secured(t, nil, map[string]string{"RATE_LIMIT_PER_ADDRESS": "1", "TRUSTED_PROXIES": "loopback"})
+	g := secured(t, nil, map[string]string{"RATE_LIMIT_PER_ADDRESS": "1", "TRUSTED_PROXIES": "loopback", "CORS_ALLOWED_ORIGINS": listed})
 	beyond := func(header map[string]string) (last reply) {
 		for i := range 30 { // the limit is a burst of 10 requests, and then one request a second
 			last = g.do("GET", "/tokens/", nil, header)
@@ -47,6 +47,9 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	}
 	g.limited(g.do("GET", "/tokens/", nil, from("198.51.100.1, 203.0.113.9")), "requests") // the first address comes from the client and is ignored
 	g.limited(g.do("POST", g.path(), strings.NewReader("x"), from("203.0.113.9")), "requests")
+	r = g.do("GET", "/tokens/", nil, map[string]string{"X-Forwarded-For": "203.0.113.9", "Origin": listed})
+	g.limited(r, "requests")
+	readable(t, "beyond the limit", listed, r.Response)
 	if r := g.do("GET", "/readyz", nil, from("203.0.113.9")); r.StatusCode != http.StatusOK {
 		t.Errorf("a probe: %s", r.Status)
 	}
@@ -75,8 +78,9 @@ func TestAnUntrustedPeerCannotChooseItsAddress(t *testing.T) {
 
 func TestAPrincipalIsLimitedFromAllItsAddresses(t *testing.T) {
 	t.Parallel()
-	g := secured(t, nil, map[string]string{"RATE_LIMIT_PER_PRINCIPAL": "1", "TRUSTED_PROXIES": "loopback"})
+	g := secured(t, nil, map[string]string{"RATE_LIMIT_PER_PRINCIPAL": "1", "TRUSTED_PROXIES": "loopback", "CORS_ALLOWED_ORIGINS": listed})
 	alice, bob := as(token(t, "alice", nil)), as(token(t, "bob", nil))
+	alice["Origin"] = listed
 	var last reply
 	for i := range 30 {
 		alice["X-Forwarded-For"] = fmt.Sprintf("203.0.113.%d", i)
@@ -85,6 +89,7 @@ func TestAPrincipalIsLimitedFromAllItsAddresses(t *testing.T) {
 		}
 	}
 	g.limited(last, "requests")
+	readable(t, "beyond the limit", listed, last.Response)
 	if policy := strings.Join(last.Header.Values("RateLimit-Policy"), ", "); policy != `"address";q=2000;w=10, "principal";q=10;w=10` {
 		t.Error(policy)
 	}
