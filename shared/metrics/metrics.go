@@ -49,6 +49,13 @@ func (r *Registry) Counter(name, help string) prometheus.Counter {
 	return c
 }
 
+// CounterVec registers a counter with labels.
+func (r *Registry) CounterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	r.prom.MustRegister(c)
+	return c
+}
+
 // Dependencies registers the gauge of the dependencies of the process. read is called when the
 // metrics are read. It reports for each dependency whether it is available.
 func (r *Registry) Dependencies(read func() map[string]bool) {

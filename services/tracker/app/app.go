@@ -65,7 +65,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)}, log)
-	core := assemble(&cfg, connections{events: events, db: db, s3: s3}, log)
+	core := assemble(&cfg, connections{events: events, db: db, s3: s3}, counts, log)
 	server := core.server(&cfg, p, ready, counts, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
 
@@ -108,13 +108,13 @@ type core struct {
 	api           *api.API
 }
 
-func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
+func assemble(cfg *Config, c connections, counts *metrics.Registry, log zerolog.Logger) *core {
 	rows, updates := store.New(c.db), live.New(c.events, log)
 	jobs := joblog.New(c.events)
 	reader := query.NewReader(rows, jobs)
 	hub := watch.NewHub(updates, reader)
 	projector := projection.New(projection.Dependencies{
-		Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates.NotifierTo(hub),
+		Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates.NotifierTo(hub), CountEnd: countEnds(counts),
 	})
 	decider := command.NewDecider(jobs, projector)
 	eraser := command.NewEraser(decider, rows)

@@ -53,7 +53,7 @@ func newEnv(t *testing.T) *env {
 	must(t, postgres.Migrate(k.Context(), db, store.Schema, migrations))
 	b := k.Bus("tracker", event.Jobs(), event.Staging())
 	e := &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), rows: store.New(db)}
-	e.projector = projection.New(projection.Dependencies{Rows: e.rows, Staging: staging.New(e.bus), Logs: e.jobs, Notifier: noNotifier{}})
+	e.projector = projection.New(projection.Dependencies{Rows: e.rows, Staging: staging.New(e.bus), Logs: e.jobs, Notifier: noNotifier{}, CountEnd: func(job.Snapshot) {}})
 	e.decider = command.NewDecider(e.jobs, e.projector)
 	e.eraser = command.NewEraser(e.decider, e.rows)
 	e.unprojectable = command.NewUnprojectable(e.decider, e.eraser)

@@ -16,8 +16,8 @@ import (
 // Rows stores the records.
 type Rows interface {
 	// Merge merges the entries of any number of jobs into their records, all or none. The entries
-	// are grouped by job. Merge returns the snapshots of the records whose version has grown.
-	Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error)
+	// are grouped by job. Merge returns what has changed, after the commit.
+	Merge(ctx context.Context, entries map[string][]job.Entry) (job.Changes, error)
 	// Find returns the newest version of a job that clients may see. It returns false if the job is
 	// not recorded.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
@@ -35,6 +35,10 @@ type Dependencies struct {
 	Staging  Staging
 	Logs     Logs
 	Notifier Notifier
+	// CountEnd counts the end of a job. It is called after the commit, once for each end: not again if
+	// the event is delivered again, or recorded by another replica. If the process is killed between the
+	// commit and the call, the end is not counted.
+	CountEnd func(job.Snapshot)
 }
 
 // Projector records events.
@@ -42,11 +46,14 @@ type Projector struct {
 	rows     Rows
 	results  results
 	notifier Notifier
+	countEnd func(job.Snapshot)
 }
 
 // New makes a projector.
 func New(d Dependencies) *Projector {
-	return &Projector{rows: d.Rows, results: results{staging: d.Staging, logs: d.Logs, rows: d.Rows}, notifier: d.Notifier}
+	return &Projector{
+		rows: d.Rows, results: results{staging: d.Staging, logs: d.Logs, rows: d.Rows}, notifier: d.Notifier, countEnd: d.CountEnd,
+	}
 }
 
 // Project records entries and publishes live updates. After an error, some of the entries may be
@@ -102,11 +109,14 @@ func (p *Projector) project(ctx context.Context, entries []job.Entry) error {
 	if err != nil {
 		return err
 	}
-	changed, err := p.rows.Merge(ctx, byJob)
+	changes, err := p.rows.Merge(ctx, byJob)
 	if err != nil {
 		return err
 	}
-	for _, s := range changed {
+	for _, s := range changes.Ended {
+		p.countEnd(s)
+	}
+	for _, s := range changes.Grown {
 		if err := p.notifier.Notify(s); err != nil { // a lost update is no failure, since streams also read the record periodically
 			zerolog.Ctx(ctx).Debug().Err(err).Msg("live update not published")
 		}

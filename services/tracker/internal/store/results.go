@@ -95,20 +95,20 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 // statement, if possible. For any other batch it locks the rows in a transaction. It inserts
 // missing rows before that, but only if a job begins or if a row was found missing, since events
 // may arrive out of order.
-func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
+func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) (job.Changes, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	grown, done, err := s.mergeOne(ctx, entries)
+	changes, done, err := s.mergeOne(ctx, entries)
 	if !done && err == nil {
-		grown, err = s.mergeLocked(ctx, entries, beginJob(entries))
+		changes, err = s.mergeLocked(ctx, entries, beginJob(entries))
 	}
 	if errors.Is(err, errRowsMissing) {
-		grown, err = s.mergeLocked(ctx, entries, true)
+		changes, err = s.mergeLocked(ctx, entries, true)
 	}
 	if err != nil {
-		return nil, translate("merge events", err)
+		return job.Changes{}, translate("merge events", err)
 	}
-	return grown, nil
+	return changes, nil
 }
 
 // errRowsMissing means that a row does not exist. The row cannot be inserted in the same
@@ -130,39 +130,39 @@ func beginJob(entries map[string][]job.Entry) bool {
 // mergeOne merges the entries of a single job in one statement. This is possible if the entries
 // begin the job, or if this process was the last to write the job's row. Otherwise, or if there are
 // several jobs, done is false, and mergeLocked must merge the entries.
-func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (grown []job.Snapshot, done bool, err error) {
+func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (changes job.Changes, done bool, err error) {
 	if len(entries) != 1 {
-		return nil, false, nil
+		return changes, false, nil
 	}
 	for id := range entries {
 		last, ok := s.recent.take(id)
 		if !ok && !beginJob(entries) {
-			return nil, false, nil
+			return changes, false, nil
 		}
 		write := func(changed []job.Record) (string, error) { return update(ctx, s.db, changed, last.written) }
 		if !ok {
 			last.Record, write = job.New(id), func(changed []job.Record) (string, error) { return insert(ctx, s.db, &changed[0]) }
 		}
-		changed, grown := merge([]job.Record{last.Record}, entries)
+		changed, changes := merge([]job.Record{last.Record}, entries)
 		if len(changed) == 0 {
 			if ok {
 				s.recent.add([]job.Record{last.Record}, last.written)
 			}
-			return nil, true, nil
+			return changes, true, nil
 		}
 		written, err := write(changed)
 		if err != nil || written == "" { // another process has written the row since
-			return nil, false, err
+			return job.Changes{}, false, err
 		}
 		s.recent.add(changed, written)
-		return grown, true, nil
+		return changes, true, nil
 	}
-	return nil, true, nil
+	return changes, true, nil
 }
 
 // mergeLocked locks the rows of the jobs and merges the entries in one transaction. If insert is
 // true, it inserts missing rows. Otherwise it fails with errRowsMissing if a row is missing.
-func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry, insert bool) (grown []job.Snapshot, err error) {
+func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry, insert bool) (changes job.Changes, err error) {
 	var (
 		changed []job.Record
 		written string
@@ -184,30 +184,33 @@ func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry,
 		if len(records) < len(ids) {
 			return errRowsMissing
 		}
-		changed, grown = merge(records, entries)
+		changed, changes = merge(records, entries)
 		written, err = update(ctx, tx, changed, "")
 		return err
 	})
 	if err == nil && len(entries) == 1 {
 		s.recent.add(changed, written)
 	}
-	return grown, err
+	return changes, err
 }
 
-// merge merges entries into records. It returns the records that have changed, and the snapshots of
-// the records whose version has grown.
-func merge(records []job.Record, entries map[string][]job.Entry) (changed []job.Record, grown []job.Snapshot) {
+// merge merges entries into records. It returns the records that have changed, and what has changed
+// for others than the store.
+func merge(records []job.Record, entries map[string][]job.Entry) (changed []job.Record, changes job.Changes) {
 	for _, r := range records {
-		version := r.Version
+		before := r
 		if !r.Merge(entries[r.JobID]) {
 			continue
 		}
 		changed = append(changed, r)
-		if r.Version != version {
-			grown = append(grown, r.Snapshot)
+		if r.Version != before.Version {
+			changes.Grown = append(changes.Grown, r.Snapshot)
+		}
+		if r.EndedSince(&before) {
+			changes.Ended = append(changes.Ended, r.Snapshot)
 		}
 	}
-	return changed, grown
+	return changed, changes
 }
 
 // insertMissing inserts a row for each job that has none, so that all rows can be locked.

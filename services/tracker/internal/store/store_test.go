@@ -102,7 +102,7 @@ func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	row := job.New(id)
 	for _, e := range history(id, 1) {
 		row.Merge([]job.Entry{e})
-		grown, err := stores[0].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
+		changes, err := stores[0].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,11 +110,14 @@ func TestARecordIsReadAsItWasWritten(t *testing.T) {
 		if err != nil || !ok || found != row.Snapshot {
 			t.Fatalf("after %s:\n got %+v, %v\nwant %+v", e.Event.Name(), found, err, row.Snapshot)
 		}
-		if visible := e.Event.Name() != event.NameAttempted; visible != (len(grown) == 1) {
-			t.Errorf("after %s %d versions are told", e.Event.Name(), len(grown))
+		if visible := e.Event.Name() != event.NameAttempted; visible != (len(changes.Grown) == 1) {
+			t.Errorf("after %s %d versions are told", e.Event.Name(), len(changes.Grown))
+		}
+		if ended := e.Event.Name() == event.NameCompleted; ended != (len(changes.Ended) == 1) {
+			t.Errorf("after %s %d jobs have ended", e.Event.Name(), len(changes.Ended))
 		}
 		again, err := stores[1].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
-		if err != nil || len(again) != 0 {
+		if err != nil || len(again.Grown)+len(again.Ended) != 0 {
 			t.Errorf("%s again: %+v, %v", e.Event.Name(), again, err)
 		}
 	}
@@ -139,16 +142,16 @@ func TestARecordIsNotFoundBeforeReceived(t *testing.T) {
 	kit, stores := open(t)
 	id := newJob(t)
 	entries := history(id, 1)
-	grown, err := stores[0].Merge(kit.Context(), grouped(entries[1:]))
-	if err != nil || len(grown) != 0 {
-		t.Fatalf("%+v, %v", grown, err)
+	changes, err := stores[0].Merge(kit.Context(), grouped(entries[1:]))
+	if err != nil || len(changes.Grown) != 0 || len(changes.Ended) != 1 {
+		t.Fatalf("%+v, %v", changes, err)
 	}
 	if _, found, err := stores[0].Find(kit.Context(), id); err != nil || found {
 		t.Errorf("found %v, %v", found, err)
 	}
-	grown, err = stores[1].Merge(kit.Context(), grouped(entries[:1]))
-	if err != nil || len(grown) != 1 || grown[0].Version != 1 || grown[0].Status != job.Completed {
-		t.Errorf("%+v, %v", grown, err)
+	changes, err = stores[1].Merge(kit.Context(), grouped(entries[:1]))
+	if grown := changes.Grown; err != nil || len(grown) != 1 || grown[0].Version != 1 || grown[0].Status != job.Completed || len(changes.Ended) != 0 {
+		t.Errorf("%+v, %v", changes, err)
 	}
 	if s, found, err := stores[0].Find(kit.Context(), id); err != nil || !found || s.Result == "" {
 		t.Errorf("%+v, %v, %v", s, found, err)
@@ -299,13 +302,13 @@ func TestARecordThatAnotherReplicaHasWrittenSinceIsReadAgain(t *testing.T) {
 	id := newJob(t)
 	entries := history(id, 1)
 	for i, e := range entries {
-		grown, err := stores[i/2%2].Merge(kit.Context(), grouped([]job.Entry{e})) // each replica merges two events in a row
+		changes, err := stores[i/2%2].Merge(kit.Context(), grouped([]job.Entry{e})) // each replica merges two events in a row
 		want := job.New(id)
 		for _, earlier := range entries[:i+1] {
 			want.Merge([]job.Entry{earlier})
 		}
-		if err != nil || len(grown) > 0 && grown[0].Version != want.Version {
-			t.Errorf("event %d: %+v, want version %d, %v", i, grown, want.Version, err)
+		if err != nil || len(changes.Grown) > 0 && changes.Grown[0].Version != want.Version {
+			t.Errorf("event %d: %+v, want version %d, %v", i, changes, want.Version, err)
 		}
 		if got, _, err := stores[0].Find(kit.Context(), id); err != nil || got != want.Snapshot {
 			t.Errorf("event %d: %v\n got %+v\nwant %+v", i, err, got, want.Snapshot)
