@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -319,4 +320,57 @@ func TestAListWaitsForItsDatabase(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Lists that wait for the database hold connections, which the events of jobs need.
+func TestListsLeaveConnectionsAndThoseOfOneUserLeavePlaces(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"DATABASE_MAX_CONNECTIONS": "16"}) // 8 for lists, 2 of them for the lists of one user
+	lock, err := c.db().BeginTxx(c.Context(), nil)
+	if err == nil {
+		_, err = lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN ACCESS EXCLUSIVE MODE`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback() }()
+	var lists sync.WaitGroup
+	list := func(owner string) {
+		for range 16 {
+			lists.Go(func() {
+				if a := c.get(c.url+"/jobs/", c.as(user(owner))); a.status != http.StatusOK {
+					t.Errorf("a list of %s is answered with %d %s", owner, a.status, a.raw)
+				}
+			})
+		}
+	}
+	db := c.db()
+	held := func() (n int) {
+		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%AS chosen (one)%' AND datname = current_database()`
+		if err := db.GetContext(c.Context(), &n, waiting); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	until := func(want int) {
+		testkit.Eventually(t, func() error {
+			if n := held(); n != want {
+				return fmt.Errorf("lists hold %d connections, want %d", n, want)
+			}
+			return nil
+		})
+	}
+	list("alice")
+	until(2)
+	for _, owner := range []string{"bob", "carol", "dave", "erin"} {
+		list(owner)
+	}
+	until(8)
+	if n := held(); n > 8 {
+		t.Errorf("lists hold %d connections", n)
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Error(err)
+	}
+	lists.Wait()
 }

@@ -35,22 +35,21 @@ var migrations embed.FS
 // Store has the queries of the catalogue.
 type Store struct {
 	db *sqlx.DB
-	// lists limits the number of lists that are read at the same time. A list may take long: a
-	// search for one letter reads every name. Lists use at most half of the connections, so that
-	// the others remain for uploads.
-	lists *places
+	// lists limits the number of lists that are read at the same time, so that connections remain
+	// for uploads. A list may take long: a search for one letter reads every name.
+	lists *postgres.Places
 }
 
 // New makes a store.
 func New(db *sqlx.DB) *Store {
-	return &Store{db: db, lists: newPlaces(max(1, db.Stats().MaxOpenConnections/2))}
+	return &Store{db: db, lists: postgres.NewPlaces(db)}
 }
 
 // selectList runs the query of a list as soon as one of the places for lists is free.
 func (s *Store) selectList(ctx context.Context, tried string, rows any, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	release, err := s.lists.acquire(ctx, principal.From(ctx).Owner)
+	release, err := s.lists.Acquire(ctx, principal.From(ctx).Owner)
 	if err != nil {
 		return translate(tried, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lib/pq"
 
 	"sori.internal/services/tracker/internal/query"
+	"sori.internal/shared/principal"
 )
 
 // List implements api.Lister.
@@ -35,6 +36,11 @@ func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Li
 		LIMIT $6`, names(columns))
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	release, err := s.lists.Acquire(ctx, principal.From(ctx).Owner)
+	if err != nil {
+		return nil, translate("list jobs", err)
+	}
+	defer release()
 	start := f.Start()
 	records, err := selectRecords(ctx, s.db, columns, statement, pq.Array(f.Statuses), nullUnless(f.TokenID != 0, f.TokenID),
 		timestamp(f.From), timestamp(start.CreatedAt), cmp.Or(start.JobID, leastID), limit, nullUnless(f.Owner != "", f.Owner))

@@ -29,12 +29,13 @@ func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 // Store has the queries of the tracker.
 type Store struct {
 	db     *sqlx.DB
+	lists  *postgres.Places // connections remain for the events of jobs, whatever clients list
 	recent recent
 }
 
 // New makes a store.
 func New(db *sqlx.DB) *Store {
-	return &Store{db: db, recent: recent{records: map[string]writtenRecord{}}}
+	return &Store{db: db, lists: postgres.NewPlaces(db), recent: recent{records: map[string]writtenRecord{}}}
 }
 
 // timeout is the time limit of one transaction. It is shorter than the ack wait of the consumer, so
