@@ -285,6 +285,7 @@ func TestWebM(t *testing.T) {
 		{"the header says days", days, 33472 * time.Second / 44100},
 		{"the header says a duration that is no number", nan, 33472 * time.Second / 44100},
 		{"no duration, and packets that do not tell theirs", bytes.Replace(live, []byte("A_OPUS"), []byte("A_FLAC"), 1), 0},
+		{"before id3v1, an element that ends past the file", join(live, []byte("TAG"), make([]byte, 125)), 36007 * time.Second / 48000},
 		{"no duration, and no sound", bytes.Replace(live, []byte("\x83\x81\x02"), []byte("\x83\x81\x01"), 1), 0},
 	})
 }

@@ -19,7 +19,6 @@ type webm struct {
 	last, end           int64 // samples in the last block, and the byte at which it ends
 	discard             int64 // nanoseconds to discard at the end
 	unskipped           bool  // the first block has padding to discard: a decoder then skips nothing at the start
-	trailing            bool  // a tag follows the elements
 	lost                bool  // reading stopped at bytes that are no element
 }
 
@@ -64,8 +63,7 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	need := 0
 	switch id {
 	case 0:
-		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // trailer needs four bytes, and b may have fewer
-		w.lost = !w.trailing
+		w.lost = true
 		return stop()
 	case webmCluster, webmTrackEntry:
 		w.track()
@@ -185,9 +183,6 @@ func (w *webm) describe(info *Info, size int64, _ []byte) {
 	if w.audio.kind == 0 {
 		info.SampleRate, info.Channels = 0, 0
 		return
-	}
-	if w.trailing {
-		info.warn(TrailingData)
 	}
 	samples := w.samples
 	if w.end > size { // the file ends within the last block
