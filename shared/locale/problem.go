@@ -95,6 +95,8 @@ func koreanOfResumable(english string) string {
 		return "요청에 업로드에 대한 설명이 없습니다."
 	case "The request breaks the protocol of resumable uploads.":
 		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
+	case "Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.":
+		return "부분 업로드만 이어 붙일 수 있습니다. Upload-Concat: partial 없이 시작한 업로드가 있습니다."
 	case "Upload-Length must not be negative.":
 		return "Upload-Length는 음수일 수 없습니다."
 	case "Upload-Complete says that the recording ends with this request, but that is not its length.":

@@ -195,6 +195,26 @@ func TestPartialUploadsAreJoined(t *testing.T) {
 	}
 }
 
+func TestOnlyPartialUploadsAreConcatenated(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(1000)
+	unfinished, complete := mina.create(len(recording), nil), mina.create(len(recording), nil)
+	mina.patch(complete, 0, recording, nil)
+	partial := mina.create(len(recording), fields{"Upload-Concat": "partial", uploadrequest.Header: ""})
+	mina.patch(partial, 0, recording, nil)
+	for _, at := range []string{unfinished, complete} {
+		final := fields{"Upload-Concat": "final;" + partial + " " + at, uploadrequest.Header: about(t, "")}
+		if got := mina.tus("POST", "/uploads/", final, nil); got.status != http.StatusBadRequest || got.code != "malformed-request" {
+			t.Errorf("a partial upload and %s: %+v", at, got)
+		}
+	}
+	if stored := env.Messages(event.Uploads()); len(stored) != 2 { // those of the unfinished and of the partial upload
+		t.Errorf("%d uploads are recorded", len(stored))
+	}
+}
+
 func TestWhatIsNoRecordingIsRefusedWhenItIsComplete(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

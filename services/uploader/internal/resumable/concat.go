@@ -29,12 +29,15 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 }
 
 // Concat concatenates partial uploads to an upload, begins its job, and removes the partial
-// uploads. It fails with fault.Malformed if a partial upload is not complete. If the concatenation
-// fails, Concat removes the upload and keeps the partial uploads.
+// uploads. It fails with fault.Malformed if one of them is not partial or not complete. If the
+// concatenation fails, Concat removes the upload and keeps the partial uploads.
 func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) error {
 	read := false // S3 cannot copy the objects: one is too large, or too small for a part that is not the last
 	for i, p := range partials {
-		if !p.Partial || !p.Complete() {
+		if !p.Partial {
+			return NotPartial()
+		}
+		if !p.Complete() {
 			return NotFinished()
 		}
 		if err := c.Finish(ctx, p); err != nil {

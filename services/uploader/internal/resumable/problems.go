@@ -31,6 +31,11 @@ func NotFinished() error {
 	return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
 }
 
+// NotPartial returns the error for a request that concatenates an upload that is not partial.
+func NotPartial() error {
+	return fault.MalformedRequest("Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.", nil)
+}
+
 func tooManyWriters() error {
 	return &fault.Error{
 		Kind: fault.Exhausted, Code: "busy", RetryAfter: time.Second,

@@ -114,6 +114,10 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	if err != nil {
 		return nil, e.fail(err)
 	}
+	// For a request that creates an upload, tusd reads only uploads that are to be concatenated.
+	if creates := e.request.PathValue("upload_id") == ""; creates && !session.Partial {
+		return nil, e.fail(resumable.NotPartial())
+	}
 	e.session = session
 	if h := e.request.Header; h.Get("Upload-Length") == strconv.FormatInt(session.Length, 10) {
 		h.Del("Upload-Length") // tusd refuses a repeated Upload-Length, which the draft allows
