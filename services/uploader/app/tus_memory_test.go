@@ -36,8 +36,8 @@ func (c caller) slowly(recording []byte, sent int, header fields) *slowUpload {
 	return u
 }
 
-// There are two buffers of 5 MiB. Three clients each send less than that and pause. They must not
-// block a fourth upload.
+// There are two buffers of 5 MiB. Four clients each send less than that and pause, one of them after
+// its last byte. They must not block a fifth upload.
 func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -47,6 +47,7 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 		mina.slowly(wav(6<<20), 1<<20, nil),
 		mina.slowly(wav(8<<20), 2<<20, nil),
 		mina.slowly(wav(7<<20), 3<<20, fields{"Upload-Checksum": "sha1 " + base64.StdEncoding.EncodeToString(whole[:])}),
+		mina.slowly(wav(1<<20), 1<<20, nil),
 	}
 	recording := wav(12<<20 + 5)
 	at := mina.create(len(recording), nil)
@@ -72,8 +73,10 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 		}
 		return nil
 	})
-	if n := mina.offset(slow[2].at); n != 0 {
-		t.Errorf("before its checksum is known, the upload is at %d", n)
+	for name, u := range map[string]*slowUpload{"before its checksum is known": slow[2], "before the end of its body": slow[3]} {
+		if n := mina.offset(u.at); n != 0 {
+			t.Errorf("%s, the upload is at %d", name, n)
+		}
 	}
 	for _, u := range slow {
 		go func() {

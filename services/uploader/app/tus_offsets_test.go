@@ -132,6 +132,44 @@ func TestLengthsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
+// In chunks, a request does not state its size, so the server finds out at the end that there are too
+// many bytes. The client is told that the upload is refused, so no job may begin.
+func TestARequestWithMoreBytesThanTheUploadLacksDoesNotCompleteIt(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	for name, c := range map[string]struct{ length, before, excess int }{
+		"less than a part":  {1000, 0, 1},
+		"after other bytes": {1000, 10, 1},
+		"exactly a part":    {5 << 20, 0, 1},
+		"several parts":     {12 << 20, 1000, 100_000},
+	} {
+		recording := wav(c.length)
+		at := mina.create(len(recording), nil)
+		mina.patch(at, 0, recording[:c.before], nil)
+		body := io.MultiReader(bytes.NewReader(recording[c.before:]), bytes.NewReader(make([]byte, c.excess)))
+		header := fields{"Upload-Offset": strconv.Itoa(c.before), "Content-Type": "application/offset+octet-stream"}
+		got := mina.tus("PATCH", at, header, body)
+		if got.status != http.StatusRequestEntityTooLarge || got.limit != len(recording) || got.header.Get("Sori-Job") != "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+		from := mina.offset(at)
+		if from < c.before || from >= len(recording) {
+			t.Errorf("%s: the offset is %d", name, from)
+			continue
+		}
+		if names := env.EventNames(env.bus, jobAt(at)); len(names) > 0 {
+			t.Errorf("%s: the log is %v", name, names)
+		}
+		if got := mina.tus("PATCH", at, fields{"Upload-Offset": strconv.Itoa(from), "Content-Type": "application/offset+octet-stream"},
+			io.MultiReader(bytes.NewReader(recording[from:]))); got.status != http.StatusNoContent {
+			t.Errorf("%s: continued: %+v", name, got)
+		}
+		env.checkArrived(at, recording)
+	}
+	env.checkNothingLeft()
+}
+
 // While the length of an upload is not known, its part size is that of the largest upload: about 11
 // MiB for 100 GiB. The upload must continue when its length is declared, and its part size becomes
 // smaller.

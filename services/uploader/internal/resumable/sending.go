@@ -100,8 +100,8 @@ func (w *writer) wait(ctx context.Context, n int) error {
 }
 
 // sent handles the result err of the oldest part, and the results of the next parts as far as they
-// are known. It commits these parts. If the request has a checksum, they are committed only at the
-// end. The first part contains the bytes of the tail, if there is one.
+// are known. It commits these parts, unless they are withheld until the end. The first part contains
+// the bytes of the tail, if there is one.
 func (w *writer) sent(ctx context.Context, err error) error {
 	for more := true; more; {
 		s := w.sending[0]
@@ -122,7 +122,7 @@ func (w *writer) sent(ctx context.Context, err error) error {
 			more = false
 		}
 	}
-	if w.check == nil && w.work.Offset != w.session.Offset {
+	if !w.withheld() && w.work.Offset != w.session.Offset {
 		return cmp.Or(w.commit(ctx), err)
 	}
 	return err

@@ -41,8 +41,8 @@ func (c *Core) removeTail(ctx context.Context, key string) {
 	}
 }
 
-// store stores the bytes in the buffer as the tail, and commits the tail. If the request has a
-// checksum, the tail is committed only at the end.
+// store stores the bytes in the buffer as the tail, and commits the tail, unless it is withheld
+// until the end.
 func (w *writer) store(ctx context.Context) error {
 	fresh := w.filled - w.loaded
 	if fresh == 0 {
@@ -63,7 +63,7 @@ func (w *writer) store(ctx context.Context) error {
 	}
 	old := w.work.Tail
 	w.work.Offset, w.work.Tail, w.work.Hash = w.work.Offset+fresh, tail, state
-	if w.check != nil {
+	if w.withheld() {
 		w.drop(ctx, old)
 		return nil
 	}

@@ -37,7 +37,7 @@ type Checksum struct {
 
 // Write appends the bytes of a request to an upload, and returns the number of committed bytes.
 // With a checksum, either all bytes or no bytes are committed. Without a checksum, the bytes that
-// have arrived are committed even if the body breaks off. Write fails with fault.Conflict if
+// have arrived are committed even if the body breaks off, unless they complete the upload. Write fails with fault.Conflict if
 // another request takes the upload over, and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
@@ -133,6 +133,7 @@ type writer struct {
 	turn   *time.Ticker // ticks when the buffer must be given up if another request waits for one
 	tails  int          // number of tails that this request has stored
 
+	ended   bool       // the body has ended, and has the bytes of the checksum
 	number  int        // number of the next part; reserved already if it is below work.Next
 	sending []*sending // parts, in order
 }
@@ -243,6 +244,13 @@ func (w *writer) yield(ctx context.Context) error {
 	return nil
 }
 
+// withheld reports whether the bytes that S3 has must not be committed yet. Those of a request with
+// a checksum, and those that complete the upload, count only when the body has ended: a body with
+// more bytes than the upload lacks must not begin the job.
+func (w *writer) withheld() bool {
+	return !w.ended && (w.check != nil || w.work.Offset == w.work.Length)
+}
+
 // commit saves the parts and the tail that S3 has in the record, and removes the tail that they
 // replace.
 func (w *writer) commit(ctx context.Context) error {
@@ -267,13 +275,11 @@ func (w *writer) end(ctx context.Context) error {
 	if err := w.wait(ctx, 0); err != nil {
 		return err
 	}
-	if w.check != nil {
-		if !bytes.Equal(w.check.Hash.Sum(nil), w.check.Want) {
-			w.drop(ctx, w.work.Tail)
-			return checksumMismatch()
-		}
-		w.check = nil
+	if w.check != nil && !bytes.Equal(w.check.Hash.Sum(nil), w.check.Want) {
+		w.drop(ctx, w.work.Tail)
+		return checksumMismatch()
 	}
+	w.ended = true
 	if w.filled > w.loaded {
 		return w.store(ctx)
 	}

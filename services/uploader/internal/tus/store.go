@@ -20,6 +20,7 @@ import (
 // context of the request.
 type exchange struct {
 	request     *http.Request
+	body        *counted    // body of the request
 	header      http.Header // header of the answer
 	description uploadrequest.Description
 	check       *resumable.Checksum
@@ -168,7 +169,8 @@ func (u *upload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
 	}, nil
 }
 
-// WriteChunk implements handler.Upload.
+// WriteChunk implements handler.Upload. If the request has more bytes than the upload lacks, it fails
+// with fault.TooLarge, and the upload does not become complete.
 func (u *upload) WriteChunk(ctx context.Context, offset int64, body io.Reader) (int64, error) {
 	if offset != u.session.Offset {
 		return 0, u.exchange.fail(resumable.OffsetMismatch())
@@ -176,6 +178,9 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, body io.Reader) (
 	size := u.exchange.request.ContentLength
 	if size >= 0 && u.endsElsewhere(offset+size) {
 		return 0, u.exchange.fail(inconsistentLength())
+	}
+	if length := u.session.Length; length != resumable.Deferred {
+		body = &exact{Reader: body, request: u.exchange.body, room: length - offset, length: length}
 	}
 	n, err := u.core.Write(ctx, u.session, body, u.exchange.check)
 	if err == nil && size < 0 && u.endsElsewhere(offset+n) {

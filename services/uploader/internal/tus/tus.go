@@ -84,7 +84,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	options := a.core.Direct.Options()
-	e := &exchange{request: r, header: w.Header(), expiry: options.Expiry, maxBytes: options.MaxBytes}
+	e := &exchange{request: r, body: &counted{ReadCloser: r.Body}, header: w.Header(), expiry: options.Expiry, maxBytes: options.MaxBytes}
+	r.Body = e.body
 	if r.Header.Get(uploadrequest.Header) != "" {
 		if e.description, err = uploadrequest.FromHeader(r.Header); err != nil {
 			return fault.MalformedRequest("The request does not describe an upload.", err)
