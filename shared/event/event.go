@@ -8,6 +8,7 @@
 package event
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -329,6 +330,20 @@ func NewJobID() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make a job id: %w", err)
 	}
+	return id.String(), nil
+}
+
+// DeriveJobID makes a job id from another one and from further values: the same arguments give the
+// same id. Its time is that of the other id.
+func DeriveJobID(from string, values ...string) (string, error) {
+	base, err := uuid.Parse(from)
+	if err != nil {
+		return "", fmt.Errorf("derive a job id from %q: %w", from, err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q", base, values))
+	id := uuid.UUID(sum[:len(uuid.UUID{})])
+	copy(id[:6], base[:6])                          // the time
+	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80 // the version, 7, and the variant (RFC 9562)
 	return id.String(), nil
 }
 

@@ -159,6 +159,35 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 }
 
+func TestADerivedJobIDDependsOnAllOfItsSourcesAndHasTheTimeOfTheFirst(t *testing.T) {
+	t.Parallel()
+	derive := func(values ...string) string {
+		t.Helper()
+		id, err := event.DeriveJobID(job, values...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed, ok := event.ParseJobID(id); !ok || parsed != id || id[:13] != job[:13] || id[14] != '7' || !strings.Contains("89ab", id[19:20]) {
+			t.Errorf("%s is no job id with the time of %s", id, job)
+		}
+		return id
+	}
+	if one, two := derive("mina", "7"), derive("mina", "7"); one != two {
+		t.Errorf("the same sources give %s and %s", one, two)
+	}
+	seen := map[string]bool{job: true}
+	for _, values := range [][]string{nil, {"mina"}, {"mina", "7"}, {"7", "mina"}, {"mina7"}, {"mina 7"}, {`mina" "7`}} {
+		id := derive(values...)
+		if seen[id] {
+			t.Errorf("%q gives an id again", values)
+		}
+		seen[id] = true
+	}
+	if id, err := event.DeriveJobID("nonsense"); err == nil {
+		t.Errorf("derived from nonsense: %s", id)
+	}
+}
+
 func TestOnlyACanonicalUUIDIsAJobID(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "7", "*", ">", "a.b", "{" + job + "}", "urn:uuid:" + job, strings.ReplaceAll(job, "-", "")} {

@@ -125,7 +125,7 @@ const (
 	WayMultipart UploadWay = "multipart" // to S3 in parts
 	WayForm      UploadWay = "form"      // to S3 in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
-	WaySpent     UploadWay = "spent"     // a form whose job has begun, and not an upload; S3 accepts the form until it expires
+	WaySpent     UploadWay = "spent"     // not an upload any more: a form whose job has begun, which S3 accepts until it expires, or a partial upload that was concatenated
 )
 
 // UploadsOf returns the filter of all unfinished uploads of one UploadWay.

@@ -97,6 +97,8 @@ func koreanOfResumable(english string) string {
 		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
 	case "Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.":
 		return "부분 업로드만 이어 붙일 수 있습니다. Upload-Concat: partial 없이 시작한 업로드가 있습니다."
+	case "One of the partial uploads has already been concatenated otherwise. Its bytes are removed: please send them again.":
+		return "이미 다르게 이어 붙인 부분 업로드가 있습니다. 그 바이트는 삭제되었으니 다시 보내 주세요."
 	case "Upload-Length must not be negative.":
 		return "Upload-Length는 음수일 수 없습니다."
 	case "Upload-Complete says that the recording ends with this request, but that is not its length.":

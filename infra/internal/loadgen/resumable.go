@@ -247,36 +247,32 @@ func (u *resumable) terminate(ctx context.Context) bool {
 	return true
 }
 
-// concatenate sends the recording as two uploads and joins them. If the answer to the request that joins them is lost, the client
-// does not learn whether the job has begun, and uploads the recording again.
+// concatenate sends the recording as two uploads and joins them. The request that joins them may be repeated: if its answer is
+// lost, the repeated request is answered with the same job.
 func (s *session) concatenate(ctx context.Context) bool {
-	for ctx.Err() == nil {
-		var urls []string
-		half := len(s.file) / 2
-		for _, content := range [][]byte{s.file[:half], s.file[half:]} {
-			u, ok := s.createTus(ctx, content, nil, map[string]string{"Upload-Concat": "partial"})
-			if !ok {
-				return false
-			}
-			if u.partial = true; !u.finish(ctx) {
-				return false
-			}
-			urls = append(urls, u.path)
+	var urls []string
+	half := len(s.file) / 2
+	for _, content := range [][]byte{s.file[:half], s.file[half:]} {
+		u, ok := s.createTus(ctx, content, nil, map[string]string{"Upload-Concat": "partial"})
+		if !ok {
+			return false
 		}
+		if u.partial = true; !u.finish(ctx) {
+			return false
+		}
+		urls = append(urls, u.path)
+	}
+	header, _, ok := s.ask(ctx, "concatenation", func() client.Request {
 		r := client.Request{Method: http.MethodPost, Path: "/uploads/", Body: http.NoBody, Want: http.StatusCreated, Header: tus().with(map[string]string{
 			"Upload-Concat": "final;" + strings.Join(urls, " "), "Upload-Metadata": s.metadata(),
 		})}
 		s.describeFreshness(r.Header)
-		header, err := s.gateway().Do(ctx, r)
-		if err == nil {
-			s.accept(header.Get("Sori-Job"))
-			return true
-		}
-		if !s.again(ctx, "concatenation", err) {
-			return false
-		}
+		return r
+	})
+	if ok {
+		s.accept(header.Get("Sori-Job"))
 	}
-	return false
+	return ok
 }
 
 // again handles the failure of a request that may have begun a job. If the server has refused the request for good,

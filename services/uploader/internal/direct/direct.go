@@ -32,7 +32,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Upload is the record of an upload that has not become a job yet, or of a form (Spent).
+// Upload is the record of an upload that has not become a job yet, or of what remains of one (Spent).
 type Upload struct {
 	JobID       string    `json:"job_id"`          // id of the job that the upload becomes
 	S3ID        string    `json:"s3_id,omitempty"` // S3's id of the multipart upload; empty for a form
@@ -46,7 +46,7 @@ type Upload struct {
 	Fresh       bool      `json:"fresh,omitempty"`  // a cached result must not be used
 	Created     time.Time `json:"created"`
 	Resumable   bool      `json:"resumable,omitempty"` // the client sends the bytes to the uploader (package resumable)
-	Spent       bool      `json:"spent,omitempty"`     // the upload is a form whose job has begun
+	Spent       bool      `json:"spent,omitempty"`     // the upload is a form whose job has begun, or a partial upload that was concatenated
 }
 
 // Way returns how the client sends the bytes.
@@ -202,8 +202,8 @@ func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	return u, form, c.Records.Put(ctx, u)
 }
 
-// prepare sets the job id and the key of an upload. It fails if the owner has too many unfinished
-// uploads.
+// prepare sets the key of an upload, and its job id if it has none. It fails if the owner has too
+// many unfinished uploads.
 func (c *Core) prepare(ctx context.Context, u *Upload) error {
 	open, err := c.Records.Count(ctx, u.Owner)
 	if err != nil {
@@ -212,8 +212,10 @@ func (c *Core) prepare(ctx context.Context, u *Upload) error {
 	if open >= c.options.MaxOpen {
 		return tooManyOpen(c.options.MaxOpen)
 	}
-	if u.JobID, err = event.NewJobID(); err != nil {
-		return err
+	if u.JobID == "" {
+		if u.JobID, err = event.NewJobID(); err != nil {
+			return err
+		}
 	}
 	u.Key, u.Created = upload.Key(u.JobID, u.FileName), time.Now().UTC()
 	return nil

@@ -2,12 +2,17 @@ package resumable
 
 import (
 	"context"
+	"errors"
 	"io"
+	"strconv"
 
 	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
-// object joins the parts of a partial upload to an object.
+// object joins the parts of a partial upload to an object. If another request has concatenated the
+// partial upload meanwhile, and so removed the object, object sets s to what remains of it.
 func (c *Core) object(ctx context.Context, s *Session) error {
 	if s.Length == 0 {
 		return nil
@@ -19,19 +24,97 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 	if err == nil || !mayBeJoined(err) {
 		return err
 	}
-	return c.Direct.AwaitJoined(ctx, s.Upload.Upload, func() error {
+	err = c.Direct.AwaitJoined(ctx, s.Upload.Upload, func() error {
 		_, found, err := c.Bucket.Stat(ctx, s.Key)
 		if err == nil && !found {
 			err = direct.NotFound()
 		}
 		return err
 	})
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	found, findErr := c.Find(ctx, s.Owner, s.JobID)
+	if findErr != nil || !found.Spent {
+		return err
+	}
+	*s = *found
+	return nil
 }
 
-// Concat concatenates partial uploads to an upload, begins its job, and removes the partial
-// uploads. It fails with fault.Malformed if one of them is not partial or not complete. If the
-// concatenation fails, Concat removes the upload and keeps the partial uploads.
+// CreateFinal begins the upload u that concatenates complete partial uploads. The same partial
+// uploads for the same token always give the same upload, so that a client whose answer was lost may
+// repeat its request: CreateFinal returns the upload if it is complete or has become a job. If an
+// earlier request has failed or still runs, CreateFinal takes the upload over and starts it again. It
+// fails with fault.Malformed if the partial uploads were concatenated to another upload.
+func (c *Core) CreateFinal(ctx context.Context, u Upload, partials []*Session) (*Session, error) {
+	values := []string{u.Owner, strconv.FormatInt(u.TokenID, 10)}
+	spent := false
+	for _, p := range partials {
+		values, spent = append(values, p.JobID), spent || p.Spent
+	}
+	var err error
+	if u.JobID, err = event.DeriveJobID(partials[0].JobID, values...); err != nil {
+		return nil, err
+	}
+	for tries := 1; ; tries++ {
+		s, err := c.final(ctx, u, spent)
+		if tries == finalTries || !errors.Is(err, event.ErrLogConflict) {
+			return s, err
+		}
+	}
+}
+
+// finalTries is how often CreateFinal tries if other requests change the upload meanwhile.
+const finalTries = 3
+
+// final is one try of CreateFinal. It fails with event.ErrLogConflict if another request has changed
+// the upload meanwhile.
+func (c *Core) final(ctx context.Context, u Upload, spent bool) (*Session, error) {
+	s, err := c.Find(ctx, u.Owner, u.JobID)
+	begun := !fault.Is(err, fault.NotFound)
+	switch {
+	case begun && (err != nil || s.Complete()):
+		return s, err
+	case spent:
+		return nil, concatenated()
+	case begun:
+		return s, c.restart(ctx, s)
+	}
+	return c.Create(ctx, u)
+}
+
+// restart makes this request the only one that can change the record of an upload, and drops the
+// bytes of earlier requests.
+func (c *Core) restart(ctx context.Context, s *Session) error {
+	u := s.Upload
+	u.Writer++
+	u.Offset, u.Hash, u.Parts, u.Tail = 0, nil, nil, nil
+	return c.save(ctx, s, u)
+}
+
+// Concat concatenates partial uploads to an upload that CreateFinal has returned, begins its job, and
+// removes the bytes of the partial uploads. It fails with fault.Malformed if one of them is not
+// partial or not complete. If the concatenation fails, Concat keeps the partial uploads.
 func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) error {
+	if !s.Complete() {
+		if err := c.concatBytes(ctx, s, partials); err != nil {
+			return err
+		}
+	}
+	if err := c.Finish(ctx, s); err != nil {
+		return err
+	}
+	for _, p := range partials {
+		if err := c.spend(ctx, p); err != nil {
+			return nil //nolint:nilerr // the job has begun; the sweeper removes the partial uploads
+		}
+	}
+	return nil
+}
+
+// concatBytes copies the bytes of partial uploads to an upload.
+func (c *Core) concatBytes(ctx context.Context, s *Session, partials []*Session) error {
 	read := false // S3 cannot copy the objects: one is too large, or too small for a part that is not the last
 	for i, p := range partials {
 		if !p.Partial {
@@ -45,24 +128,25 @@ func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) erro
 		}
 		read = read || p.Length > maxCopy || i < len(partials)-1 && p.Length < direct.MinPart
 	}
-	join := c.copyAll
 	if read {
-		join = c.readAll
+		return c.readAll(ctx, s, partials)
 	}
-	err := join(ctx, s, partials)
-	if err == nil {
-		err = c.Finish(ctx, s)
+	return c.copyAll(ctx, s, partials)
+}
+
+// spend removes the bytes of a partial upload that was concatenated. A short record remains until the
+// upload expires: a client that has lost the answer to its concatenation asks for the offset of each
+// partial upload before it repeats the request, and would send an upload again that does not exist.
+func (c *Core) spend(ctx context.Context, s *Session) error {
+	if s.Spent {
+		return nil
 	}
-	if err != nil { // the client may concatenate the partial uploads again, to another upload
-		_ = c.Direct.Discard(context.WithoutCancel(ctx), s.Upload.Upload) // after an error, the sweeper removes the upload
+	u := Upload{Partial: true, Length: s.Length, Offset: s.Length}
+	u.Upload = direct.Upload{JobID: s.JobID, Key: s.Key, Owner: s.Owner, Created: s.Created, Resumable: true, Spent: true}
+	if _, err := c.Records.Save(ctx, u, 0); err != nil && !errors.Is(err, event.ErrLogConflict) { // conflict: another call has saved it
 		return err
 	}
-	for _, p := range partials {
-		if err := c.Direct.Discard(ctx, p.Upload.Upload); err != nil {
-			return nil //nolint:nilerr // the job has begun; the sweeper removes the partial uploads
-		}
-	}
-	return nil
+	return c.Direct.Discard(ctx, s.Upload.Upload)
 }
 
 // maxCopy is the largest size of a part that S3 copies, in bytes.
@@ -98,7 +182,8 @@ func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) err
 			body.keys = append(body.keys, p.Key)
 		}
 	}
-	_, err := c.Write(ctx, s, body, nil)
+	// restart, unlike takeOver, fails if a newer request has taken the upload over.
+	_, err := c.write(ctx, s, body, nil, c.restart)
 	return err
 }
 

@@ -36,6 +36,12 @@ func NotPartial() error {
 	return fault.MalformedRequest("Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.", nil)
 }
 
+// concatenated returns the error for a request that concatenates a partial upload again, but not
+// with the same others, not for the same token, or after the job was erased.
+func concatenated() error {
+	return fault.MalformedRequest("One of the partial uploads has already been concatenated otherwise. Its bytes are removed: please send them again.", nil)
+}
+
 func tooManyWriters() error {
 	return &fault.Error{
 		Kind: fault.Exhausted, Code: "busy", RetryAfter: time.Second,

@@ -42,7 +42,7 @@ const Deferred = -1
 type Upload struct {
 	direct.Upload
 	Metadata map[string]string `json:"metadata,omitempty"` // as the client sent it
-	Partial  bool              `json:"partial,omitempty"`  // never becomes a job, but is concatenated with others
+	Partial  bool              `json:"partial,omitempty"`  // never becomes a job, but is concatenated with others; Spent after that, without bytes
 	Length   int64             `json:"length"`             // length in bytes, or Deferred
 	Offset   int64             `json:"offset"`             // number of bytes that are durable
 	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the first Offset bytes; empty if S3 has copied them
@@ -74,8 +74,8 @@ type Records interface {
 	// event.ErrLogConflict if the stored version is another one.
 	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
 
-	// Load returns an upload, by its owner and the id of its job, and the version of its record. It
-	// returns false if there is no record.
+	// Load returns an upload, by its owner and the id of its job, and the version of its record. The
+	// upload may be a partial one that is spent. Load returns false if there is no record.
 	Load(ctx context.Context, owner, job string) (u Upload, version uint64, found bool, err error)
 
 	// Resumable returns all uploads.
@@ -224,7 +224,7 @@ func (c *Core) Abort(ctx context.Context, s *Session) error {
 // recording, Finish removes it and returns the reason. Finish may be called again, even
 // concurrently.
 func (c *Core) Finish(ctx context.Context, s *Session) error {
-	if s.Job || !s.Complete() {
+	if s.Job || s.Spent || !s.Complete() {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // the upload is complete, so the job begins even if the client disconnects
@@ -237,7 +237,7 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 		if err := c.raced(ctx, s, err); err != nil {
 			return err
 		}
-		if s.Job {
+		if s.Job || s.Spent {
 			return nil
 		}
 	}

@@ -40,6 +40,11 @@ type Checksum struct {
 // have arrived are committed even if the body breaks off, unless they complete the upload. Write fails with fault.Conflict if
 // another request takes the upload over, and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
+	return c.write(ctx, s, body, check, c.takeOver)
+}
+
+// write is Write for a request that makes itself the only writer with the function own.
+func (c *Core) write(ctx context.Context, s *Session, body io.Reader, check *Checksum, own func(context.Context, *Session) error) (int64, error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -50,7 +55,7 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 	if s.Length == Deferred {
 		body = &limited{body: body, core: c, offset: before}
 	}
-	if err := c.takeOver(ctx, s); err != nil {
+	if err := own(ctx, s); err != nil {
 		return 0, err
 	}
 	w := &writer{core: c, session: s, work: s.Upload, check: check, size: c.partSize(s.Upload)}

@@ -25,9 +25,10 @@ type exchange struct {
 	description uploadrequest.Description
 	check       *resumable.Checksum
 	expiry      time.Duration
-	maxBytes    int64              // largest size of an upload
-	session     *resumable.Session // upload of the request; nil before it is found or created
-	err         error              // error of the store, from which the answer is made
+	maxBytes    int64                // largest size of an upload
+	session     *resumable.Session   // upload of the request; nil before it is found or created
+	partials    []*resumable.Session // uploads that the request concatenates
+	err         error                // error of the store, from which the answer is made
 }
 
 // ends reports whether the request says that the recording ends with its body. Only requests of the
@@ -100,7 +101,13 @@ func (s store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Up
 	case info.Size < 0: // for requests of the draft tusd does not check Upload-Length
 		return nil, e.fail(fault.MalformedRequest("Upload-Length must not be negative.", nil))
 	}
-	session, err := s.core.Create(ctx, u)
+	var session *resumable.Session
+	var err error
+	if info.IsFinal {
+		session, err = s.core.CreateFinal(ctx, u, e.partials)
+	} else {
+		session, err = s.core.Create(ctx, u)
+	}
 	if err != nil {
 		return nil, e.fail(err)
 	}
@@ -115,9 +122,11 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	if err != nil {
 		return nil, e.fail(err)
 	}
-	// For a request that creates an upload, tusd reads only uploads that are to be concatenated.
-	if creates := e.request.PathValue("upload_id") == ""; creates && !session.Partial {
-		return nil, e.fail(resumable.NotPartial())
+	if e.request.PathValue("upload_id") == "" { // the request creates an upload: then tusd reads only those to be concatenated
+		if !session.Partial {
+			return nil, e.fail(resumable.NotPartial())
+		}
+		e.partials = append(e.partials, session)
 	}
 	e.session = session
 	if h := e.request.Header; h.Get("Upload-Length") == strconv.FormatInt(session.Length, 10) {
@@ -224,12 +233,8 @@ func (u *upload) Terminate(ctx context.Context) error {
 }
 
 // ConcatUploads implements handler.ConcatableUpload.
-func (u *upload) ConcatUploads(ctx context.Context, partials []handler.Upload) error {
-	sessions := make([]*resumable.Session, len(partials))
-	for i, p := range partials {
-		sessions[i] = p.(*upload).session //nolint:forcetypeassert // the store makes only uploads of this type
-	}
-	if err := u.core.Concat(ctx, u.session, sessions); err != nil {
+func (u *upload) ConcatUploads(ctx context.Context, _ []handler.Upload) error {
+	if err := u.core.Concat(ctx, u.session, u.exchange.partials); err != nil {
 		return u.exchange.fail(err)
 	}
 	return u.FinishUpload(ctx) // sets the headers of a complete upload

@@ -91,11 +91,14 @@ func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint
 // may have an older record.
 func (s *Store) Load(ctx context.Context, owner, job string) (resumable.Upload, uint64, bool, error) {
 	m, err := s.stream.LastFromLeader(ctx, event.UploadSubject(event.WayTus, owner, job))
+	if err == nil && m == nil {
+		m, err = s.stream.LastFromLeader(ctx, event.UploadSubject(event.WaySpent, owner, job))
+	}
 	if err != nil || m == nil {
 		return resumable.Upload{}, 0, false, err
 	}
 	u, err := parse[resumable.Upload](m)
-	return u, m.Seq, err == nil, err
+	return u, m.Seq, err == nil && u.Resumable, err // a spent form is not resumable
 }
 
 // Resumable implements resumable.Records.
