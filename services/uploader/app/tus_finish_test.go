@@ -73,6 +73,22 @@ func TestAnUploadThatCannotBeFinishedDoesNotKeepOthersFromIt(t *testing.T) {
 	env.checkArrived(paths[1], recording)
 }
 
+// A client removes its upload while its last request still runs.
+func TestAnUploadThatBecomesAJobWhileItIsRemovedIsNotSaidToBeRemoved(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina, core := env.callers(nil, "mina")[0], env.core()
+	recording := wav(1000)
+	at := mina.create(len(recording), nil)
+	s, err := core.Find(env.Context(), "mina", jobAt(at))
+	must(t, err)
+	mina.patch(at, 0, recording, nil)
+	if err := core.Abort(env.Context(), s); !fault.Is(err, fault.NotFound) || !s.Job {
+		t.Errorf("removed: %v", err)
+	}
+	env.checkBecame(at, recording)
+}
+
 func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -57,7 +57,7 @@ func TestARecordingSentInPiecesBecomesAJob(t *testing.T) {
 	if got := mina.patch(at, len(recording), nil, nil); got.status != http.StatusNoContent {
 		t.Errorf("an empty PATCH after the end: %+v", got)
 	}
-	if got := mina.tus("DELETE", at, nil, nil); got.status != http.StatusNotFound {
+	if got := mina.tus("DELETE", at, nil, nil); got.status != http.StatusNotFound || got.code != "upload-not-found" || got.header.Get("Sori-Job") != jobAt(at) {
 		t.Errorf("DELETE after the end: %+v", got)
 	}
 }
@@ -254,6 +254,9 @@ func TestTerminatedAndExpiredUploadsLeaveNothing(t *testing.T) {
 	mina.patch(partial, 0, recording[:1000], nil)
 	if got := mina.tus("DELETE", terminated, nil, nil); got.status != http.StatusNoContent {
 		t.Errorf("DELETE: %+v", got)
+	}
+	if got := mina.tus("DELETE", terminated, nil, nil); got.status != http.StatusNotFound || got.header.Get("Sori-Job") != "" { // the first answer was lost
+		t.Errorf("DELETE again: %+v", got)
 	}
 	if open, size := sweep(env, time.Now().Add(23*time.Hour)); open != 1 || size != 5<<20 {
 		t.Errorf("%v uploads of %v bytes are counted", open, size)

@@ -36,6 +36,11 @@ func NotPartial() error {
 	return fault.MalformedRequest("Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.", nil)
 }
 
+// completed returns the error for a request that removes an upload that has become a job.
+func completed() error {
+	return fault.New(fault.NotFound, "upload-not-found", "The upload is complete and has become a job. Please cancel or erase the job.")
+}
+
 // concatenated returns the error for a request that concatenates a partial upload again, but not
 // with the same others, not for the same token, or after the job was erased.
 func concatenated() error {

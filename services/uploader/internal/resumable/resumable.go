@@ -210,13 +210,24 @@ func (c *Core) Declare(ctx context.Context, s *Session, length int64) error {
 	return c.save(ctx, s, u)
 }
 
-// Abort removes an upload and its bytes. It fails with fault.NotFound if the upload has become a
-// job.
+// Abort removes an upload and its bytes. It fails with fault.NotFound if the upload has become a job,
+// even meanwhile; then it sets s.Job.
 func (c *Core) Abort(ctx context.Context, s *Session) error {
 	if s.Job {
-		return direct.NotFound()
+		return completed()
 	}
-	return c.Direct.Discard(ctx, s.Upload.Upload)
+	if err := c.Direct.Discard(ctx, s.Upload.Upload); err != nil {
+		return err
+	}
+	found, err := c.Find(ctx, s.Owner, s.JobID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil
+	case err != nil || !found.Job:
+		return err
+	}
+	*s = *found
+	return completed()
 }
 
 // Finish begins the job of an upload whose bytes have all arrived. It joins the parts of a partial

@@ -214,12 +214,17 @@ func (u *upload) FinishUpload(ctx context.Context) error {
 	if err := u.core.Finish(ctx, u.session); err != nil {
 		return u.exchange.fail(err)
 	}
+	u.describeJob()
+	return nil
+}
+
+// describeJob sets the headers that name the job, if the upload has become one.
+func (u *upload) describeJob() {
 	if u.session.Job {
 		u.exchange.header.Set(jobHeader, u.session.JobID)
 		u.exchange.header.Set("Link", "</tokens/analysis-result/"+u.session.JobID+`>; rel="related"`)
 		u.exchange.header.Del("Upload-Expires")
 	}
-	return nil
 }
 
 // DeclareLength implements handler.LengthDeclarableUpload.
@@ -229,7 +234,9 @@ func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 
 // Terminate implements handler.TerminatableUpload.
 func (u *upload) Terminate(ctx context.Context) error {
-	return u.exchange.fail(u.core.Abort(ctx, u.session))
+	err := u.core.Abort(ctx, u.session)
+	u.describeJob()
+	return u.exchange.fail(err)
 }
 
 // ConcatUploads implements handler.ConcatableUpload.
