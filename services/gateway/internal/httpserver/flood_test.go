@@ -36,6 +36,7 @@ const (
 	issuer  = "https://id.example.com"
 	page    = "https://app.example.com" // an origin that may use the API
 	allowed = 10                        // requests of one address
+	early   = 20                        // lookups in a second before the limit of the address is checked
 )
 
 // lookups is a store of API keys and an OpenID provider that counts how often it is asked.
@@ -197,7 +198,7 @@ func TestInvalidCredentialsAreLookedUpOnlyWithinTheLimitOfTheAddress(t *testing.
 	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
 	for name, kind := range map[string]struct {
 		authorization func(e *env, i int) string
-		most          int // lookups
+		most          int // lookups, besides the early ones
 	}{
 		"unknown key":  {func(_ *env, i int) string { return fmt.Sprintf("Bearer sori_%016x_%064x", i, i) }, allowed},
 		"wrong secret": {func(e *env, i int) string { return fmt.Sprintf("Bearer %s_%064x", e.key[:len("sori_")+16], i) }, 1},
@@ -221,7 +222,8 @@ func TestInvalidCredentialsAreLookedUpOnlyWithinTheLimitOfTheAddress(t *testing.
 				t.Run(name+", "+what+", "+where, func(t *testing.T) {
 					t.Parallel()
 					e := start(t)
-					for i := range 4 * allowed {
+					began := time.Now()
+					for i := range 8 * allowed {
 						r, text := e.post(address(i), kind.authorization(e, i), body.content(), body.header)
 						if i >= allowed {
 							e.refused(r, text)
@@ -229,8 +231,12 @@ func TestInvalidCredentialsAreLookedUpOnlyWithinTheLimitOfTheAddress(t *testing.
 							t.Fatalf("request %d: %s %s", i, r.Status, text)
 						}
 					}
-					if n := e.lookups.count(); n > kind.most {
-						t.Errorf("%d lookups", n)
+					most := kind.most
+					if most == allowed { // each request has other credentials
+						most += early + int(early*time.Since(began).Seconds()) + 1
+					}
+					if n := e.lookups.count(); n > most {
+						t.Errorf("%d lookups, want at most %d", n, most)
 					}
 					if r, text := e.post("198.51.100.1", "Bearer "+e.key, body.content(), body.header); r.StatusCode != http.StatusOK {
 						t.Errorf("a valid key from another address: %s %s", r.Status, text)
@@ -241,20 +247,17 @@ func TestInvalidCredentialsAreLookedUpOnlyWithinTheLimitOfTheAddress(t *testing.
 	}
 }
 
-func TestABodyIsNotReadIfItsKeyIsKnownToBeInvalid(t *testing.T) {
+// The bodies of these requests never arrive, and the server sends no 100 Continue.
+func TestABodyIsNotRequestedIfItsKeyIsInvalid(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	const authorization = "Bearer sori_0123456789abcdef_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	for _, body := range []io.Reader{strings.NewReader("body"), nil} {
-		if r, text := e.post("203.0.113.9", authorization, body, http.Header{}); r.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s %s", r.Status, text)
-		}
-	}
-	// The body of this request never arrives, and the server sends no 100 Continue.
 	reader, writer := io.Pipe()
 	defer writer.Close()
-	if r, text := e.post("203.0.113.9", authorization, reader, http.Header{"Expect": {"100-continue"}}); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("%s %s", r.Status, text)
+	for range 2 { // the key is looked up, and then known to be invalid
+		const authorization = "Bearer sori_0123456789abcdef_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+		if r, text := e.post("203.0.113.9", authorization, reader, http.Header{"Expect": {"100-continue"}}); r.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s %s", r.Status, text)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/shared/fault"
@@ -54,11 +55,17 @@ type Router struct {
 	routes []Route
 
 	earlySlots chan struct{}
+	lookups    *rate.Limiter // lookups of credentials before the limits of the client are checked
 }
+
+// earlyLookups is the number of such lookups in a second. New API keys are rarer, so that almost
+// every request is decided before its body is sent. Invented keys cause no more lookups than this
+// number and the limits of their addresses allow.
+const earlyLookups = 20
 
 // NewRouter makes a router that registers with an application of Fiber.
 func NewRouter(app fiber.Router, a Authenticator, limits Limits) *Router {
-	return &Router{app: app, access: a, limits: limits, earlySlots: make(chan struct{}, earlyConcurrency)}
+	return &Router{app: app, access: a, limits: limits, earlySlots: make(chan struct{}, earlyConcurrency), lookups: rate.NewLimiter(earlyLookups, earlyLookups)}
 }
 
 // Routes returns the routes in the order of their registration.
@@ -222,10 +229,9 @@ const decideTimeout = 15 * time.Second
 
 // allows reports whether the body of a request may be read. It decides by the header of the
 // request. The handler checks the request again, and answers it. A request that no route matches is
-// allowed, because it is answered without reading the body anyway. A request whose credentials must
-// be looked up is allowed too: fasthttp does not say here which connection the header came from, so
-// the limit of the address is not checked yet. The handler checks the limit, then looks the
-// credentials up, and reads no body before that.
+// allowed, because it is answered without reading the body anyway. A request for which decide fails
+// with access.ErrUndecided is allowed too. The handler checks the limit of its address, then looks
+// the credentials up, and reads no body before that.
 func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base string) bool {
 	route, ok := r.find(string(h.Method()), pathOf(h, base))
 	if !ok || route.Needs == access.Public {
@@ -237,9 +243,14 @@ func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base str
 	return err == nil || errors.Is(err, access.ErrUndecided)
 }
 
-// decide is authenticate before the limits of the client are checked.
+// decide is authenticate before the limits of the client are checked: fasthttp does not say here
+// which connection the header came from. It fails with access.ErrUndecided if the credentials have
+// to be looked up, and the lookups of this second are used up.
 func (r *Router) decide(ctx context.Context, c access.Credentials, needs principal.Scope) (principal.Principal, error) {
 	p, err := r.access.Decide(ctx, c)
+	if errors.Is(err, access.ErrUndecided) && r.lookups.Allow() {
+		p, err = r.access.Authenticate(ctx, c)
+	}
 	if err != nil {
 		return p, err
 	}
