@@ -206,7 +206,11 @@ func TestAWebhookIsForwarded(t *testing.T) {
 		}
 	}
 	g.problem(g.do("POST", webhook, bytes.NewReader(append(large, 'x')), nil), 413, "too-large")
-	g.problem(g.do("POST", webhook, struct{ io.Reader }{bytes.NewReader(append(large, 'x'))}, nil), 413, "too-large")
+	chunked := g.do("POST", webhook, struct{ io.Reader }{bytes.NewReader(append(large, 'x'))}, nil)
+	g.problem(chunked, 413, "too-large")
+	if !chunked.Close {
+		t.Error("after a part of a chunked body, the connection is closed without notice")
+	}
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc", webhook)
 	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -245,6 +249,9 @@ func TestTheHeaderOfATooLargeCallbackIsForwarded(t *testing.T) {
 		r := g.do("POST", webhook, bytes.NewReader(bytes.Repeat([]byte("x"), size)), nil)
 		if r.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(r.text), `"detail":"told"`) {
 			t.Errorf("%d bytes: %s: %s", size, r.Status, r.text)
+		}
+		if !r.Close {
+			t.Errorf("%d bytes: the connection is closed without notice", size)
 		}
 		if got := <-told; got != int64(size) {
 			t.Errorf("told of %d bytes, want %d", got, size)

@@ -40,9 +40,17 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	Linger(c)
 }
 
+// maxRest is the size of the longest rest of a body that fasthttp reads after the response, so that
+// the connection can be reused (maxUnreadStreamBodySize there).
+const maxRest = 256 << 10
+
 // Linger delays the close of the connection, so that a client that is still sending a refused body
-// can read the response.
+// can read the response. If the rest of the body may be longer than maxRest, the response announces
+// the close: otherwise the client may send its next request on a connection that is being closed.
 func Linger(c *fiber.Ctx) {
+	if n := declaredLength(c); n < 0 || n > maxRest {
+		c.Context().SetConnectionClose()
+	}
 	if inner, ok := c.Context().Conn().(*conn); ok {
 		inner.linger.Store(true)
 		_ = c.Context().SetReadDeadline(time.Now().Add(lingerTimeout))
