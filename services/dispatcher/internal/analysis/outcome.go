@@ -114,13 +114,17 @@ const crowded = 0.8
 // bytes.
 const maxCrowdedEvent = 1 << 10
 
-// fits reports whether completed, with its result, may be stored in the log. The encoded event must
-// not be larger than half the largest message, or than maxCrowdedEvent while the stream of logs is
-// crowded. It checks the encoded size, because JSON escapes may make a result six times as long.
+// fits reports whether completed, with its result, may be stored in the log. Neither the result nor
+// the encoded event may be larger than half the largest message, or than maxCrowdedEvent while the
+// stream of logs is crowded. It checks the encoded size too, because JSON escapes may make a result
+// six times as long, but does not encode a result that is too large already.
 func (d *Dispatcher) fits(completed event.Completed) bool {
 	limit := d.Staging.MaxPayload() / 2
 	if d.LogUsage.MaxUsed() >= crowded {
 		limit = maxCrowdedEvent
+	}
+	if int64(len(completed.Result)) > limit {
+		return false
 	}
 	encoded, err := json.Marshal(completed)
 	return err == nil && int64(len(encoded)) <= limit
