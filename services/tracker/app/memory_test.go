@@ -107,3 +107,19 @@ func TestALargeResultIsSentAsItIsStored(t *testing.T) {
 		t.Errorf("%v, …%s", a.header, a.raw[max(0, len(a.raw)-60):])
 	}
 }
+
+// Postgres takes five times as long to compress a result with pglz, its default.
+func TestLargeResultsAreCompressedWithLZ4IfPostgresHasIt(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j := c.largeJob("alice", 1_000_000)
+	const query = `
+		SELECT pg_column_compression(result) AS got,
+		    CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END AS want
+		FROM tracker.analysis_results, pg_settings
+		WHERE job_id = $1 AND name = 'default_toast_compression'`
+	var method struct{ Got, Want string }
+	if err := c.db().GetContext(c.Context(), &method, query, j.id); err != nil || method.Got != method.Want {
+		t.Errorf("a result is compressed with %s, want %s, %v", method.Got, method.Want, err)
+	}
+}
