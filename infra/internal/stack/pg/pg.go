@@ -140,9 +140,11 @@ func (s *Server) run(ctx context.Context, bin string) error {
 }
 
 func (s *Server) arguments() []string {
-	flush := "on"
+	// In shared memory of the system, which is faster than a file on a disk, the segments of a killed server remain until the
+	// same cluster starts again. Tests kill servers and remove their clusters.
+	flush, segments := "on", "posix"
 	if s.opts.Fast {
-		flush = "off"
+		flush, segments = "off", "mmap"
 	}
 	settings := [][2]string{
 		{"listen_addresses", proc.Host},
@@ -150,6 +152,7 @@ func (s *Server) arguments() []string {
 		{"unix_socket_directories", ""}, // no socket: its path is limited to about a hundred bytes, and Dir may be longer
 		{"max_connections", strconv.Itoa(maxConnections)},
 		{"shared_buffers", "128MB"},
+		{"dynamic_shared_memory_type", segments},
 		{"fsync", flush},
 		{"full_page_writes", flush},
 		// On even if Fast is set: otherwise a commit is for a while only in shared memory, and a killed server loses it. Without

@@ -106,6 +106,14 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+func TestAKilledServerForTestsLeavesNoSharedMemory(t *testing.T) {
+	t.Parallel()
+	srv := start(t, options(t, openDir(t)))
+	if got := show(t, srv.AdminURL(), "dynamic_shared_memory_type"); got != "mmap" {
+		t.Errorf("dynamic_shared_memory_type = %q: the segments are outside of the cluster's folder", got)
+	}
+}
+
 func TestTheOwnerMayCreateSchemasAndTheAdminDatabases(t *testing.T) {
 	t.Parallel()
 	srv := start(t, options(t, openDir(t)))
