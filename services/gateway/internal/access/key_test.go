@@ -239,46 +239,6 @@ func TestGuessesDoNotEvictKeys(t *testing.T) {
 	})
 }
 
-func TestAKeyIsUndecidedUntilItIsFound(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newKeyStore()
-		text := s.add(access.Key{Owner: "alice", Scopes: principal.UserScopes()})
-		a := withKeys(s)
-		guess := fmt.Sprintf("sori_%016x_%064x", 1, 1)
-		for _, text := range []string{text, guess} {
-			if _, err := a.Decide(t.Context(), bearer(text)); !errors.Is(err, access.ErrUndecided) {
-				t.Errorf("%v", err)
-			}
-		}
-		if queries, _ := s.counts(); queries != 0 {
-			t.Errorf("%d queries", queries)
-		}
-		_, _ = a.Authenticate(t.Context(), bearer(text))
-		_, _ = a.Authenticate(t.Context(), bearer(guess))
-		if p, err := a.Decide(t.Context(), bearer(text)); err != nil || p.Owner != "alice" {
-			t.Errorf("the key, found: %+v, %v", p, err)
-		}
-		if _, err := a.Decide(t.Context(), bearer(guess)); !fault.Is(err, fault.Unauthenticated) {
-			t.Errorf("the guess, not found: %v", err)
-		}
-		now := time.Now()
-		s.change(func(k *access.StoredKey) { k.Revoked = &now })
-		time.Sleep(5 * time.Second) //nolint:forbidigo // synthetic time
-		for range 3 {
-			if _, err := a.Decide(t.Context(), bearer(text)); !fault.Is(err, fault.Unauthenticated) {
-				t.Errorf("the key, revoked: %v", err)
-			}
-		}
-		if _, err := a.Decide(t.Context(), bearer(guess)); !errors.Is(err, access.ErrUndecided) {
-			t.Errorf("the guess, after a while: %v", err)
-		}
-		if queries, _ := s.counts(); queries != 3 {
-			t.Errorf("%d queries", queries)
-		}
-	})
-}
-
 func TestGuessesTakeFewConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

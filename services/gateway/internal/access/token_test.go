@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -377,33 +376,4 @@ func FuzzNoTokenWithoutTheKeyProvesAnything(f *testing.F) {
 			t.Errorf("%q: %+v, %v", token, p, err)
 		}
 	})
-}
-
-func TestOnlyATokenWhoseKeyIsUnknownIsUndecided(t *testing.T) {
-	t.Parallel()
-	s := pairs()
-	kid := func(id string) map[string]any { return map[string]any{"kid": id} }
-	for name, c := range map[string]struct {
-		credentials access.Credentials
-		undecided   bool
-		valid       bool
-	}{
-		"known key":     {bearer(sign(t, jwt.SigningMethodES256, s.p256, kid("e"), claims(nil))), false, true},
-		"shared secret": {bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), nil, claims(nil))), false, true},
-		"unknown key":   {bearer(sign(t, jwt.SigningMethodES256, s.p256, kid("g"), claims(nil))), true, false},
-		"another suits": {bearer(sign(t, jwt.SigningMethodES384, s.p384, kid("e"), claims(nil))), true, false},
-		"expired":       {bearer(sign(t, jwt.SigningMethodES256, s.p256, kid("e"), claims(jwt.MapClaims{"exp": 1}))), false, false},
-		"no token":      {bearer("x.y.z"), false, false},
-		"another word":  {access.Credentials{Authorization: []string{"Basic eDp5"}}, false, false},
-		"nothing":       {access.Credentials{}, false, false},
-	} {
-		_, err := authenticator(nil).Decide(t.Context(), c.credentials)
-		if errors.Is(err, access.ErrUndecided) != c.undecided || (err == nil) != c.valid {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	open := access.New(access.Config{}, access.Dependencies{Keys: newKeyStore(), Now: time.Now})
-	if p, err := open.Decide(t.Context(), access.Credentials{}); err != nil || !reflect.DeepEqual(p, principal.Open()) {
-		t.Errorf("without authentication: %+v, %v", p, err)
-	}
 }
