@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/chaos/internal/experiment"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
@@ -21,8 +20,8 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := experiment.Options{
-		Seed: 1, Jobs: 180, Faults: len(experiment.Kinds()), Clients: 16, Running: 6, Patience: 8 * time.Minute, Linger: linger, Sweep: sweep,
+	opt := options{
+		Seed: 1, Jobs: 180, Faults: len(kinds()), Clients: 16, Running: 6, Patience: 8 * time.Minute, Linger: linger, Sweep: sweep,
 		Dir: filepath.Join(root, "experiment"), Say: t.Logf,
 	}
 	t.Cleanup(func() {
@@ -37,21 +36,21 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	report, err := experiment.Run(t.Context(), opt)
+	r, err := runExperiment(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := report.Print(&text); err != nil {
+	if err := r.print(&text); err != nil {
 		t.Fatal(err)
 	}
 	t.Log(text.String())
-	if n := report.Violated(); n > 0 {
+	if n := r.violated(); n > 0 {
 		t.Errorf("%d invariants are violated", n)
 	}
-	for _, kind := range experiment.Kinds() {
-		if report.Injected[kind] != 1 {
-			t.Errorf("%s happened %d times", kind, report.Injected[kind])
+	for _, kind := range kinds() {
+		if r.injected[kind] != 1 {
+			t.Errorf("%s happened %d times", kind, r.injected[kind])
 		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"sori.internal/infra/chaos/internal/experiment"
 	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
@@ -38,13 +37,13 @@ const sweep = time.Minute
 
 func run(ctx context.Context, args []string) (err error) {
 	var flags struct {
-		experiment.Options
+		options
 		Keep bool `help:"do not delete the folder with data and logs after a success; after a failure it is always kept"`
 	}
 	if _, err := command.Parse("chaos", &flags, args, os.Stderr); err != nil {
 		return err
 	}
-	opt := flags.Options
+	opt := flags.options
 	opt.Linger, opt.Sweep = linger, sweep
 	if opt.Seed == 0 {
 		opt.Seed = rand.Uint64() >> 32
@@ -57,11 +56,11 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	opt.Dir = filepath.Join(root, "experiment")
-	report, err := experiment.Run(ctx, opt)
+	r, err := runExperiment(ctx, opt)
 	if err == nil {
-		err = report.Print(os.Stdout)
+		err = r.print(os.Stdout)
 	}
-	if n := report.Violated(); n > 0 {
+	if n := r.violated(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%d invariants are violated; repeat with: go run ./infra/chaos -seed %d -jobs %d -faults %d -clients %d",
 			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}

@@ -1,4 +1,4 @@
-package experiment
+package main
 
 import (
 	"context"
@@ -22,20 +22,20 @@ import (
 const together = 3
 
 // injectFaults injects the faults of a plan. The parameter already is the number of jobs that were accepted before the
-// plan. A fault is injected when Fault.After further jobs have been accepted, and when an earlier fault with the same
+// plan. A fault is injected when fault.after further jobs have been accepted, and when an earlier fault with the same
 // victim is over.
-func (o *Experiment) injectFaults(ctx context.Context, already int, faults []Fault) error {
+func (o *experiment) injectFaults(ctx context.Context, already int, faults []fault) error {
 	var group errgroup.Group
 	group.SetLimit(together)
 	victims := map[string]*sync.Mutex{}
 	for _, f := range faults {
-		if err := o.awaitAccepted(ctx, already+f.After); err != nil {
+		if err := o.awaitAccepted(ctx, already+f.after); err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		if victims[f.Victim()] == nil {
-			victims[f.Victim()] = &sync.Mutex{}
+		if victims[f.victim()] == nil {
+			victims[f.victim()] = &sync.Mutex{}
 		}
-		victim := victims[f.Victim()]
+		victim := victims[f.victim()]
 		group.Go(func() error {
 			victim.Lock()
 			defer victim.Unlock()
@@ -44,14 +44,14 @@ func (o *Experiment) injectFaults(ctx context.Context, already int, faults []Fau
 			}
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.injected[f.Kind]++
+			o.injected[f.kind]++
 			return nil
 		})
 	}
 	return group.Wait()
 }
 
-func (o *Experiment) awaitAccepted(ctx context.Context, n int) error {
+func (o *experiment) awaitAccepted(ctx context.Context, n int) error {
 	for {
 		accepted, more := o.clients.Ledger().Accepted()
 		if accepted >= n {
@@ -66,84 +66,84 @@ func (o *Experiment) awaitAccepted(ctx context.Context, n int) error {
 }
 
 // inject injects one fault, and returns when it is over. If ctx ends before, inject ends the fault early.
-func (o *Experiment) inject(ctx context.Context, f Fault) error {
+func (o *experiment) inject(ctx context.Context, f fault) error {
 	o.opt.Say("  %s", f)
-	switch f.Target {
-	case Callbacks:
-		o.proxy.Inject(f.Action)
-		_ = wait.For(ctx, f.Lasts)
-		o.proxy.Inject("")
+	switch f.target {
+	case callbacks:
+		o.proxy.inject(f.action)
+		_ = wait.For(ctx, f.lasts)
+		o.proxy.inject("")
 		return nil
-	case Clients:
+	case clients:
 		o.injectIntoClients(ctx, f)
 		return nil
 	case string(stack.NATS), string(stack.S3), string(stack.Postgres):
-		return o.injectIntoDependency(ctx, f, stack.Part(f.Target))
+		return o.injectIntoDependency(ctx, f, stack.Part(f.target))
 	default:
-		return o.injectIntoProcess(ctx, f, o.sori.Process(f.Target, f.Replica))
+		return o.injectIntoProcess(ctx, f, o.sori.Process(f.target, f.replica))
 	}
 }
 
-func (o *Experiment) injectIntoClients(ctx context.Context, f Fault) {
-	if f.Action == CutStreams {
+func (o *experiment) injectIntoClients(ctx context.Context, f fault) {
+	if f.action == cutStreams {
 		o.clients.CutStreams()
 		return
 	}
 	o.clients.CutBodies(true)
-	_ = wait.For(ctx, f.Lasts)
+	_ = wait.For(ctx, f.lasts)
 	o.clients.CutBodies(false)
 }
 
-func (o *Experiment) injectIntoProcess(ctx context.Context, f Fault, p *harness.Process) error {
-	switch f.Action {
-	case Kill:
+func (o *experiment) injectIntoProcess(ctx context.Context, f fault, p *harness.Process) error {
+	switch f.action {
+	case kill:
 		p.Kill() //nolint:contextcheck // Kill has no context, since a SIGKILL takes effect at once
-		_ = wait.For(ctx, f.Lasts)
+		_ = wait.For(ctx, f.lasts)
 		return p.Start(ctx)
-	case Pause:
+	case pause:
 		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		_ = wait.For(ctx, f.Lasts)
+		_ = wait.For(ctx, f.lasts)
 		return p.Signal(syscall.SIGCONT)
-	case Restart:
+	case restart:
 		return p.Restart(ctx)
 	default:
 		return o.behave(ctx, f)
 	}
 }
 
-func (o *Experiment) injectIntoDependency(ctx context.Context, f Fault, part stack.Part) error {
-	switch f.Action {
-	case Kill:
+func (o *experiment) injectIntoDependency(ctx context.Context, f fault, part stack.Part) error {
+	switch f.action {
+	case kill:
 		if err := o.sori.Stack.Signal(part, syscall.SIGKILL); err != nil {
 			return err
 		}
 		<-o.sori.Stack.Exited() //nolint:errcheck // the error only reports the kill
-		_ = wait.For(ctx, f.Lasts)
+		_ = wait.For(ctx, f.lasts)
 		return o.restart(ctx, part)
-	case Pause:
+	case pause:
 		if err := o.sori.Stack.PauseAll(part); err != nil {
 			return err
 		}
-		_ = wait.For(ctx, f.Lasts)
+		_ = wait.For(ctx, f.lasts)
 		return o.sori.Stack.ContinueAll(part)
 	default:
 		return o.restart(ctx, part)
 	}
 }
 
-func (o *Experiment) restart(ctx context.Context, part stack.Part) error {
+func (o *experiment) restart(ctx context.Context, part stack.Part) error {
 	o.restarting.Lock()
 	defer o.restarting.Unlock()
 	return o.sori.Stack.Restart(ctx, part)
 }
 
 // behave changes the behaviour of the analysis server for a while.
-func (o *Experiment) behave(ctx context.Context, f Fault) error {
+func (o *experiment) behave(ctx context.Context, f fault) error {
 	usual := analyzer.Behaviour{Instant: true, Delay: analyzer.Duration(analysisTakes)}
 	unusual := usual
-	if f.Action == Refuse {
+	if f.action == refuse {
 		unusual.RejectStatus, unusual.RejectRetryAfter = http.StatusServiceUnavailable, analyzer.Duration(time.Second)
 	} else {
 		unusual.Fail = true
@@ -151,11 +151,11 @@ func (o *Experiment) behave(ctx context.Context, f Fault) error {
 	if err := o.setBehaviour(ctx, unusual); err != nil {
 		return err
 	}
-	_ = wait.For(ctx, f.Lasts)
+	_ = wait.For(ctx, f.lasts)
 	return o.setBehaviour(ctx, usual)
 }
 
-func (o *Experiment) setBehaviour(ctx context.Context, b analyzer.Behaviour) error {
+func (o *experiment) setBehaviour(ctx context.Context, b analyzer.Behaviour) error {
 	r, err := client.JSON(client.Request{Method: http.MethodPut, Path: "/behaviour"}, b)
 	if err != nil {
 		return err

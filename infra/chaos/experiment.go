@@ -1,12 +1,9 @@
-// Package experiment runs a fault injection experiment: it starts Sori, injects planned faults while
-// clients use it, and then checks every invariant.
-package experiment
+package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -23,8 +20,8 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Options are the settings of an experiment.
-type Options struct {
+// options are the settings of an experiment.
+type options struct {
 	Seed     uint64        `help:"the seed of the random plan; 0 chooses a random seed"`
 	Jobs     int           `default:"5000" help:"the number of recordings to upload"`
 	Faults   int           `default:"210" help:"the number of faults to inject"`
@@ -39,11 +36,11 @@ type Options struct {
 	Say func(format string, args ...any) `kong:"-"`
 }
 
-// Experiment is a running experiment.
-type Experiment struct {
-	opt     Options
+// experiment is a running experiment.
+type experiment struct {
+	opt     options
 	sori    *harness.System
-	proxy   *WebhookProxy
+	proxy   *webhookProxy
 	source  *loadgen.Source
 	clients *loadgen.Clients
 	checker invariants.Checker
@@ -52,17 +49,18 @@ type Experiment struct {
 
 	restarting sync.Mutex // held while a dependency restarts, so that one restarts at a time
 	mu         sync.Mutex
-	injected   map[Kind]int
+	injected   map[kind]int // number of injected faults; guarded by mu until run has returned
 	before     leftovers
 }
 
-func newExperiment(opt Options) *Experiment {
-	return &Experiment{opt: opt, injected: map[Kind]int{}}
+func newExperiment(opt options) *experiment {
+	return &experiment{opt: opt, injected: map[kind]int{}}
 }
 
-// Run runs an experiment. An error means that the experiment could not be run. The report contains the
-// invariants that do not hold.
-func Run(ctx context.Context, opt Options) (report Report, err error) {
+// runExperiment starts Sori, injects the planned faults while clients use it, and then checks every
+// invariant. An error means that the experiment could not be run. The report contains the invariants
+// that do not hold.
+func runExperiment(ctx context.Context, opt options) (r report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
 	o := newExperiment(opt)
@@ -73,27 +71,27 @@ func Run(ctx context.Context, opt Options) (report Report, err error) {
 		err = errors.Join(err, o.close(closing))
 	}()
 	if err := o.open(ctx); err != nil {
-		return Report{}, err
+		return report{}, err
 	}
 	if err := o.warmUp(ctx); err != nil {
-		return Report{}, err
+		return report{}, err
 	}
 	failure := o.run(ctx)
-	report = o.judge(ctx)
-	report.Took = time.Since(began)
+	r = o.judge(ctx)
+	r.took = time.Since(began)
 	if failure != nil {
-		report.fail(finishes, failure.Error())
+		r.fail(finishes, failure.Error())
 	}
-	return report, nil
+	return r, nil
 }
 
 // open starts everything.
-func (o *Experiment) open(ctx context.Context) (err error) {
+func (o *experiment) open(ctx context.Context) (err error) {
 	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user must be able to traverse the folder
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	o.opt.Say("building and starting everything in %s", o.opt.Dir)
-	if o.proxy, err = OpenWebhookProxy(ctx, o.opt.Seed); err != nil {
+	if o.proxy, err = openWebhookProxy(ctx, o.opt.Seed); err != nil {
 		return err
 	}
 	if o.source, err = loadgen.OpenSource(ctx, o.opt.Seed); err != nil {
@@ -110,7 +108,7 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.proxy.Serve(o.sori.URLs(harness.Dispatcher))
+	o.proxy.serve(o.sori.URLs(harness.Dispatcher))
 	if o.checker, o.closeChecker, err = invariants.Open(harness.Connections(o.sori.Stack.Endpoints, nil)); err != nil {
 		return err
 	}
@@ -136,7 +134,7 @@ const owners = 5
 func ownerName(i int) string { return fmt.Sprintf("owner-%d", i) }
 
 // makeKeys makes the API keys of an admin and of the owners.
-func (o *Experiment) makeKeys(ctx context.Context) (admin string, all []string, err error) {
+func (o *experiment) makeKeys(ctx context.Context) (admin string, all []string, err error) {
 	settings := harness.Connections(o.sori.Stack.Endpoints, nil)
 	if admin, err = apikey.Create(ctx, settings, "chaos", "admin", principal.Admin); err != nil {
 		return "", nil, err
@@ -152,7 +150,7 @@ func (o *Experiment) makeKeys(ctx context.Context) (admin string, all []string, 
 }
 
 // settings returns settings with short intervals and time limits, so that an experiment does not take long.
-func (o *Experiment) settings() map[string]map[string]string {
+func (o *experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
 		harness.All:     {"RESULT_CACHE_TTL": "1h"}, // cached results are used: clients upload some recordings several times
 		harness.Gateway: {"AUTH_API_KEYS": "true"},
@@ -160,7 +158,7 @@ func (o *Experiment) settings() map[string]map[string]string {
 			"SWEEP_INTERVAL": "5s", "UPLOAD_URL_VALID": "5m", "UPLOAD_EXPIRY": "5m",
 		},
 		harness.Dispatcher: {
-			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
+			"WEBHOOK_URL":              o.proxy.url + "/tokens/webhook/analysis-complete",
 			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",
 			"ANALYSIS_MAX_RUNNING":  strconv.Itoa(o.opt.Running),
 			"ANALYSIS_MAX_ATTEMPTS": "1000", // a job must not fail because faults interrupt its analysis many times
@@ -180,7 +178,7 @@ const analysisTakes = 500 * time.Millisecond
 
 // warmUp runs jobs before the faults, so that the connections and buffers for all clients exist. Then it
 // records the number of goroutines and open files of each process, for the comparison at the end.
-func (o *Experiment) warmUp(ctx context.Context) error {
+func (o *experiment) warmUp(ctx context.Context) error {
 	n := 2 * o.opt.Clients
 	o.opt.Say("warming up with %d jobs", n)
 	if err := o.clients.Run(ctx, o.opt.Jobs, n); err != nil {
@@ -192,36 +190,26 @@ func (o *Experiment) warmUp(ctx context.Context) error {
 }
 
 // run runs the clients and injects the planned faults at the same time.
-func (o *Experiment) run(ctx context.Context) error {
+func (o *experiment) run(ctx context.Context) error {
 	o.opt.Say("%d jobs, %d faults, seed %d", o.opt.Jobs, o.opt.Faults, o.opt.Seed)
 	already, _ := o.clients.Ledger().Accepted()
 	injected := make(chan error, 1)
-	go func() { injected <- o.injectFaults(ctx, already, DrawPlan(o.opt.Seed, o.opt.Jobs, o.opt.Faults)) }()
+	go func() { injected <- o.injectFaults(ctx, already, drawPlan(o.opt.Seed, o.opt.Jobs, o.opt.Faults)) }()
 	served := o.clients.Run(ctx, 0, o.opt.Jobs)
 	return errors.Join(served, <-injected)
 }
 
-// Injected returns the number of injected faults by kind.
-func (o *Experiment) Injected() map[Kind]int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return maps.Clone(o.injected)
-}
-
 // close stops everything that was started.
-func (o *Experiment) close(ctx context.Context) error {
+func (o *experiment) close(ctx context.Context) error {
 	var errs []error
 	if o.clients != nil {
 		o.clients.Close()
 	}
 	if o.proxy != nil {
-		errs = append(errs, o.proxy.Close(ctx))
+		errs = append(errs, o.proxy.close(ctx))
 	}
 	if o.source != nil {
 		errs = append(errs, o.source.Close())
-	}
-	if o.sori != nil && o.sori.Fleet != nil {
-		errs = append(errs, o.sori.Fleet.Stop(ctx))
 	}
 	if o.closeChecker != nil {
 		errs = append(errs, o.closeChecker())

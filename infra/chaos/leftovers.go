@@ -1,4 +1,4 @@
-package experiment
+package main
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 )
 
 // leftovers reads the numbers from the metrics of every service.
-func (o *Experiment) leftovers(ctx context.Context) (leftovers, error) {
+func (o *experiment) leftovers(ctx context.Context) (leftovers, error) {
 	all := leftovers{}
 	for _, name := range harness.Services() {
 		for _, p := range o.sori.Processes(name) {
@@ -71,7 +71,7 @@ func holdingOf(ctx context.Context, url string) (h holding, err error) {
 
 // leftOver waits, at most for Options.Linger, until no service has more goroutines and files than before. It returns the
 // services that still have more, and the number of database connections that are idle in a transaction.
-func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
+func (o *experiment) leftOver(ctx context.Context) ([]string, error) {
 	err := invariants.Await(ctx, o.opt.Linger, func() error {
 		after, err := o.leftovers(ctx)
 		if err != nil {

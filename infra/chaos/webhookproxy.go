@@ -1,4 +1,4 @@
-package experiment
+package main
 
 import (
 	"bytes"
@@ -13,13 +13,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
-// WebhookProxy is a proxy between the analysis server and the dispatcher. It injects network faults: it
+// webhookProxy is a proxy between the analysis server and the dispatcher. It injects network faults: it
 // loses, delays, repeats and reorders callbacks. It forwards a callback to any replica of the dispatcher
 // that responds.
-type WebhookProxy struct {
-	URL string // base URL for callbacks, used instead of a dispatcher's
+type webhookProxy struct {
+	url string // base URL for callbacks, used instead of a dispatcher's
 
 	client *http.Client
 	server *http.Server
@@ -30,10 +32,10 @@ type WebhookProxy struct {
 
 	mu      sync.Mutex
 	targets []string
-	fault   Action // empty: none
+	fault   action // empty: none
 	rng     *rand.Rand
 	held    []callback // the callbacks that wait to be forwarded in another order
-	counts  map[Action]int
+	counts  map[action]int
 }
 
 // callback is a request from the analysis server.
@@ -60,37 +62,37 @@ const (
 	proxyIdle      = 10 * time.Second // time after which an idle connection is closed
 )
 
-// OpenWebhookProxy starts a proxy. With the same seed, and if the callbacks arrive in the same order, the same
+// openWebhookProxy starts a proxy. With the same seed, and if the callbacks arrive in the same order, the same
 // callbacks are lost, delayed, repeated and reordered.
-func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
+func openWebhookProxy(ctx context.Context, seed uint64) (*webhookProxy, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open the webhook proxy: %w", err)
 	}
-	c := &WebhookProxy{
-		URL: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
+	c := &webhookProxy{
+		url: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
 		client: &http.Client{Timeout: answerPatience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: proxyIdle}},
-		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // the same seed gives the same faults
+		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[action]int{}, // the same seed gives the same faults
 	}
 	c.server = &http.Server{Handler: c, ReadHeaderTimeout: answerPatience}
 	go func() {
 		defer close(c.served)
-		_ = c.server.Serve(l) // returns after Close
+		_ = c.server.Serve(l) // returns after close
 	}()
 	return c, nil
 }
 
-// Serve sets the base URLs of the dispatchers, which start after the proxy, because their settings contain its URL.
-func (c *WebhookProxy) Serve(targets []string) {
+// serve sets the base URLs of the dispatchers, which start after the proxy, because their settings contain its URL.
+func (c *webhookProxy) serve(targets []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.targets = targets
 }
 
-// Close forwards the callbacks that are delayed for reordering, and stops the proxy.
-func (c *WebhookProxy) Close(ctx context.Context) error {
-	c.Inject("")
+// close forwards the callbacks that are delayed for reordering, and stops the proxy.
+func (c *webhookProxy) close(ctx context.Context) error {
+	c.inject("")
 	err := c.server.Shutdown(ctx)
 	<-c.served
 	c.work.Wait()
@@ -98,9 +100,9 @@ func (c *WebhookProxy) Close(ctx context.Context) error {
 	return err
 }
 
-// Inject injects a fault into all callbacks from now on, in place of the previous fault; the empty fault injects none. It
+// inject injects a fault into all callbacks from now on, in place of the previous fault; the empty fault injects none. It
 // forwards the callbacks that were delayed for reordering, in a random order.
-func (c *WebhookProxy) Inject(fault Action) {
+func (c *webhookProxy) inject(fault action) {
 	c.mu.Lock()
 	c.fault = fault
 	held := c.held
@@ -112,15 +114,15 @@ func (c *WebhookProxy) Inject(fault Action) {
 	}
 }
 
-// Faults returns the number of callbacks with a fault, by kind of fault.
-func (c *WebhookProxy) Faults() map[Action]int {
+// faults returns the number of callbacks with a fault, by kind of fault.
+func (c *webhookProxy) faults() map[action]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.counts)
 }
 
 // ServeHTTP implements http.Handler.
-func (c *WebhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *webhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "cut short", http.StatusBadRequest)
@@ -128,17 +130,17 @@ func (c *WebhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	cb := callback{path: r.URL.RequestURI(), header: r.Header.Clone(), body: body}
 	switch f := c.choose(cb); f.fault {
-	case Drop:
+	case drop:
 		c.drop(w, r, cb, f.random)
-	case Delay:
+	case delay:
 		c.later(cb, time.Duration(f.random)%maxDelay)
 		w.WriteHeader(http.StatusOK)
-	case Repeat:
+	case repeat:
 		for range f.random % maxRepeats {
 			c.later(cb, 0)
 		}
 		c.forward(w, r, cb)
-	case Reorder: // choose holds the callback back; it is answered as if it had been forwarded
+	case reorder: // choose holds the callback back; it is answered as if it had been forwarded
 		w.WriteHeader(http.StatusOK)
 	default:
 		c.forward(w, r, cb)
@@ -150,18 +152,18 @@ var errNoDispatcher = errors.New("no dispatcher answers")
 
 // choice is the fault of one callback, and a random number for its details.
 type choice struct {
-	fault  Action
+	fault  action
 	random uint64
 }
 
-func (c *WebhookProxy) choose(cb callback) choice {
+func (c *webhookProxy) choose(cb callback) choice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := choice{c.fault, c.rng.Uint64() >> 1}
 	if f.fault != "" {
 		c.counts[f.fault]++
 	}
-	if f.fault == Reorder {
+	if f.fault == reorder {
 		c.held = append(c.held, cb)
 		if len(c.held) > maxHeld { // forward a random callback, so that none is held back for ever
 			i := int(f.random % uint64(len(c.held)))
@@ -175,7 +177,7 @@ func (c *WebhookProxy) choose(cb callback) choice {
 
 // drop either answers a callback but does not forward it, or forwards it and breaks the connection before the answer, or
 // breaks the connection without forwarding it.
-func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
+func (c *webhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
 	switch random % 3 {
 	case 0:
 		w.WriteHeader(http.StatusOK)
@@ -187,16 +189,14 @@ func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback,
 }
 
 // later forwards a callback after the duration in the parameter after, and ignores the answer.
-func (c *WebhookProxy) later(cb callback, after time.Duration) {
+func (c *webhookProxy) later(cb callback, after time.Duration) {
 	c.work.Go(func() {
-		wait := time.NewTimer(after)
-		defer wait.Stop()
-		<-wait.C
-		_, _ = c.send(c.ctx, cb) // if no dispatcher answers, the callback is lost
+		_ = wait.For(c.ctx, after) // c.ctx does not end
+		_, _ = c.send(c.ctx, cb)   // if no dispatcher answers, the callback is lost
 	})
 }
 
-func (c *WebhookProxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
+func (c *webhookProxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
 	a, err := c.send(r.Context(), cb)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -210,7 +210,7 @@ func (c *WebhookProxy) forward(w http.ResponseWriter, r *http.Request, cb callba
 }
 
 // send sends a callback to one dispatcher after the other, until one answers.
-func (c *WebhookProxy) send(ctx context.Context, cb callback) (answer, error) {
+func (c *webhookProxy) send(ctx context.Context, cb callback) (answer, error) {
 	c.mu.Lock()
 	targets := c.targets
 	c.mu.Unlock()
@@ -226,7 +226,7 @@ func (c *WebhookProxy) send(ctx context.Context, cb callback) (answer, error) {
 	return answer{}, errors.Join(errs...)
 }
 
-func (c *WebhookProxy) sendTo(ctx context.Context, target string, cb callback) (answer, error) {
+func (c *webhookProxy) sendTo(ctx context.Context, target string, cb callback) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+cb.path, bytes.NewReader(cb.body))
 	if err != nil {
 		return answer{}, fmt.Errorf("deliver a callback: %w", err)

@@ -1,4 +1,4 @@
-package experiment
+package main
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/joblog"
 )
 
-// The names of the invariants that this package checks. Clients check further invariants (package loadgen).
+// The names of the invariants that this program checks. Clients check further invariants (package loadgen).
 const (
 	finishes  loadgen.Rule = "every job ends, its client sees the end, and no event is left to be handled"
 	agreement loadgen.Rule = "every accepted job ends exactly once, and log, row and object agree"
@@ -39,11 +39,11 @@ const (
 const settleIn = 3 * time.Minute
 
 // judge waits until no work is under way, checks every invariant, and returns the report.
-func (o *Experiment) judge(ctx context.Context) Report {
+func (o *experiment) judge(ctx context.Context) report {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*settleIn)
 	defer cancel()
 	ledger := o.clients.Ledger()
-	r := Report{Seed: o.opt.Seed, Jobs: o.opt.Jobs, Injected: o.Injected(), Callbacks: o.proxy.Faults(), Clients: ledger.Counts()}
+	r := report{seed: o.opt.Seed, jobs: o.opt.Jobs, injected: o.injected, callbacks: o.proxy.faults(), clients: ledger.Counts()}
 	o.opt.Say("all faults are over, waiting until no work is in progress")
 	for _, rule := range []loadgen.Rule{loadgen.Answers, loadgen.Versions, loadgen.Durable} {
 		r.judge(rule, ledger.Violations(rule))
@@ -61,7 +61,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	if err != nil {
 		return r
 	}
-	r.Ends = count(rows)
+	r.ends = count(rows)
 	r.judge(agreement, texts(o.checker.Check(ctx, slices.Sorted(maps.Keys(ends)), rows)))
 	r.judge(seenEnds, compare(ends, rows))
 	r.judge(loadgen.Owners, append(ledger.Violations(loadgen.Owners), misattributed(promises, rows)...))
@@ -75,7 +75,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 
 // sweep checks that the sweeps of the services have removed the remains of interrupted work, and returns the rows: a sweep may
 // begin the job of an upload whose bytes have all arrived.
-func (o *Experiment) sweep(ctx context.Context, r *Report, ends map[string]string) (map[string]invariants.Row, error) {
+func (o *experiment) sweep(ctx context.Context, r *report, ends map[string]string) (map[string]invariants.Row, error) {
 	uploader := o.sori.Process(harness.Uploader, 0)
 	r.judge(uploads, texts(o.checker.AwaitNoUploads(ctx, uploader, o.opt.Sweep)))
 	r.judge(staging, texts(o.checker.AwaitStagingEmpty(ctx, uploader)))
@@ -91,19 +91,19 @@ func (o *Experiment) sweep(ctx context.Context, r *Report, ends map[string]strin
 }
 
 // judgeLogs checks the invariants that need the logs of the jobs.
-func (o *Experiment) judgeLogs(ctx context.Context, r *Report, rows map[string]invariants.Row) {
+func (o *experiment) judgeLogs(ctx context.Context, r *report, rows map[string]invariants.Row) {
 	promises := o.clients.Ledger().Promises()
 	logs, err := o.checker.Logs(ctx)
 	strangers, unnoticed := unknownJobs(promises, o.clients.Ledger().Lost(), logs)
 	r.judge(unknown, append(strangers, texts(err)...))
 	r.judge(outcomes, uncompleted(rows, unnoticed))
 	r.judge(whole, damaged(promises, logs))
-	r.Cached, err = invariants.CheckCached(logs)
+	r.cached, err = invariants.CheckCached(logs)
 	r.judge(cached, append(unwanted(promises, logs), texts(err)...))
 }
 
 // settle waits until every job has ended and all its events are handled, and returns the rows.
-func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[string]invariants.Row, error) {
+func (o *experiment) settle(ctx context.Context, ends map[string]string) (map[string]invariants.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleIn)
 	defer cancel()
 	if _, err := o.checker.AwaitEnds(ctx, slices.Sorted(maps.Keys(ends))); err != nil {
@@ -208,7 +208,7 @@ func uncompleted(rows map[string]invariants.Row, unnoticed map[string]bool) []st
 }
 
 // unexplained returns the jobs whose progress went back more often than the job had attempts after the first one.
-func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]string, error) {
+func (o *experiment) unexplained(ctx context.Context, drops map[string]int) ([]string, error) {
 	var wrong []string
 	for job, n := range drops {
 		log, err := joblog.New(o.checker.Bus).Read(ctx, job)
@@ -234,7 +234,7 @@ func fetchedAgain(log event.Log) bool {
 }
 
 // deaths returns the processes that ended without having been stopped, and those whose log contains a panic or a data race.
-func (o *Experiment) deaths() []string {
+func (o *experiment) deaths() []string {
 	var wrong []string
 	for left := true; left; {
 		select {

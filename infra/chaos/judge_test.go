@@ -1,4 +1,4 @@
-package experiment
+package main
 
 import (
 	"context"
@@ -21,16 +21,14 @@ import (
 	"sori.internal/shared/joblog"
 )
 
-func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
-
 // begin runs an experiment without faults, and returns it before the invariants are checked.
-func begin(t *testing.T) *Experiment {
+func begin(t *testing.T) *experiment {
 	t.Helper()
 	root, err := harness.TempDir("", "experiment-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := newExperiment(Options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Sweep: 20 * time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
+	o := newExperiment(options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Sweep: 20 * time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -48,7 +46,7 @@ func begin(t *testing.T) *Experiment {
 }
 
 // broken returns the violations in a report, by invariant.
-func broken(r Report) map[loadgen.Rule]string {
+func broken(r report) map[loadgen.Rule]string {
 	found := map[loadgen.Rule]string{}
 	for _, v := range r.verdicts {
 		if len(v.wrongs) > 0 {

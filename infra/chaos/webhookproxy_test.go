@@ -1,4 +1,4 @@
-package experiment_test
+package main
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"sori.internal/infra/chaos/internal/experiment"
 	"sori.internal/shared/testkit"
 )
 
@@ -37,29 +36,29 @@ func (d *dispatcher) arrived() []string {
 }
 
 // open starts a proxy with two targets: a running dispatcher, and one that has been stopped.
-func open(t *testing.T) (*experiment.WebhookProxy, *dispatcher) {
+func open(t *testing.T) (*webhookProxy, *dispatcher) {
 	t.Helper()
 	d := &dispatcher{}
 	there, away := httptest.NewServer(d), httptest.NewServer(d)
 	away.Close()
 	t.Cleanup(there.Close)
-	c, err := experiment.OpenWebhookProxy(t.Context(), 1)
+	c, err := openWebhookProxy(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
+		if err := c.close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
-	c.Serve([]string{away.URL, there.URL})
+	c.serve([]string{away.URL, there.URL})
 	return c, d
 }
 
 // post sends a callback and returns the status of the answer, or 0 if there is no answer.
-func post(t *testing.T, c *experiment.WebhookProxy, body string) int {
+func post(t *testing.T, c *webhookProxy, body string) int {
 	t.Helper()
-	resp, err := http.Post(c.URL+"/webhook?job_id=7", "application/json", strings.NewReader(body))
+	resp, err := http.Post(c.url+"/webhook?job_id=7", "application/json", strings.NewReader(body))
 	if err != nil {
 		return 0
 	}
@@ -83,7 +82,7 @@ func TestCallbacksPassToADispatcherThatAnswers(t *testing.T) {
 func TestCallbacksAreLostInEveryWay(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(experiment.Drop)
+	c.inject(drop)
 	const sent = 60
 	told := 0
 	for i := range sent {
@@ -98,7 +97,7 @@ func TestCallbacksAreLostInEveryWay(t *testing.T) {
 	if arrived := len(d.arrived()); told == 0 || arrived == 0 || told+arrived >= sent {
 		t.Errorf("of %d, %d were said to have arrived and did not, %d arrived", sent, told, arrived)
 	}
-	if n := c.Faults()[experiment.Drop]; n != sent {
+	if n := c.faults()[drop]; n != sent {
 		t.Errorf("%d are counted", n)
 	}
 }
@@ -106,7 +105,7 @@ func TestCallbacksAreLostInEveryWay(t *testing.T) {
 func TestCallbacksArriveInAnotherOrderAndAllOfThem(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(experiment.Reorder)
+	c.inject(reorder)
 	var sent []string
 	for i := range 20 {
 		sent = append(sent, fmt.Sprint(i))
@@ -114,7 +113,7 @@ func TestCallbacksArriveInAnotherOrderAndAllOfThem(t *testing.T) {
 			t.Errorf("status %d", status)
 		}
 	}
-	c.Inject("")
+	c.inject("")
 	testkit.Eventually(t, func() error {
 		if n := len(d.arrived()); n != len(sent) {
 			return fmt.Errorf("%d arrived", n)
@@ -135,11 +134,11 @@ func TestCallbacksArriveInAnotherOrderAndAllOfThem(t *testing.T) {
 func TestCallbacksAreRepeatedAndDelayed(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(experiment.Repeat)
+	c.inject(repeat)
 	for range 8 {
 		post(t, c, "again")
 	}
-	c.Inject(experiment.Delay)
+	c.inject(delay)
 	if status := post(t, c, "late"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
