@@ -11,12 +11,13 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
+	gateway "sori.internal/services/gateway/app"
+	"sori.internal/shared/config"
 	"sori.internal/shared/principal"
 )
 
@@ -135,12 +136,12 @@ func ownerName(i int) string { return fmt.Sprintf("owner-%d", i) }
 
 // makeKeys makes the API keys of an admin and of the owners.
 func (o *experiment) makeKeys(ctx context.Context) (admin string, all []string, err error) {
-	settings := harness.Connections(o.sori.Stack.Endpoints, nil)
-	if admin, err = apikey.Create(ctx, settings, "chaos", "admin", principal.Admin); err != nil {
+	settings := config.Map(harness.Connections(o.sori.Stack.Endpoints, nil))
+	if admin, err = gateway.CreateAPIKey(ctx, settings, "chaos", "admin", principal.Admin); err != nil {
 		return "", nil, err
 	}
 	for i := range owners {
-		key, err := apikey.Create(ctx, settings, "chaos", ownerName(i), apikey.User()...)
+		key, err := gateway.CreateAPIKey(ctx, settings, "chaos", ownerName(i), principal.UserScopes()...)
 		if err != nil {
 			return "", nil, err
 		}

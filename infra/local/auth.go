@@ -13,9 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/oidcprovider"
+	gatewayapp "sori.internal/services/gateway/app"
+	"sori.internal/shared/config"
 	"sori.internal/shared/principal"
 )
 
@@ -96,7 +97,7 @@ func (a *auth) keys(ctx context.Context, vars map[string]string) (admin string, 
 	if a == nil {
 		return "", nil
 	}
-	if _, err := a.key(ctx, vars, keyUser, apikey.User()...); err != nil {
+	if _, err := a.key(ctx, vars, keyUser, principal.UserScopes()...); err != nil {
 		return "", err
 	}
 	return a.key(ctx, vars, keyAdmin, principal.Admin)
@@ -113,7 +114,7 @@ func (a *auth) key(ctx context.Context, vars map[string]string, user string, sco
 	if accepted, err := a.accepts(ctx, text); err != nil || accepted {
 		return text, err
 	}
-	if text, err = apikey.Create(ctx, vars, "local runner", user, scopes...); err != nil {
+	if text, err = gatewayapp.CreateAPIKey(ctx, config.Map(vars), "local runner", user, scopes...); err != nil {
 		return "", err
 	}
 	return text, keepText(a.keyFile(user), text)

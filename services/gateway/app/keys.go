@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/config"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
@@ -26,6 +29,30 @@ type APIKeys struct{ database }
 func OpenAPIKeys(cfg postgres.Config) (*APIKeys, error) {
 	db, err := openDatabase(cfg)
 	return &APIKeys{db}, err
+}
+
+// CreateAPIKey makes one key in the database that the settings describe (postgres.Config), and returns its text.
+func CreateAPIKey(ctx context.Context, settings config.Lookup, name, owner string, scopes ...principal.Scope) (text string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make an API key: %w", err)
+		}
+	}()
+	var cfg postgres.Config
+	if err := config.Load(settings, &cfg); err != nil {
+		return "", err
+	}
+	keys, err := OpenAPIKeys(cfg)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	asked := NewAPIKey{Name: name, Owner: &owner}
+	for _, s := range scopes {
+		asked.Scopes = append(asked.Scopes, string(s))
+	}
+	_, text, err = keys.Create(ctx, asked)
+	return text, err
 }
 
 // Create makes a key. It returns the key and the key's text, which is not stored.

@@ -18,10 +18,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
+	gateway "sori.internal/services/gateway/app"
 	"sori.internal/shared/config"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/principal"
@@ -194,7 +194,8 @@ func (w *Target) APIKey(ctx context.Context, owner string, further ...principal.
 	if w.system == nil {
 		return "", ErrNotOurs
 	}
-	return apikey.Create(ctx, harness.Connections(w.system.Stack.Endpoints, nil), "bench", owner, append(apikey.User(), further...)...)
+	settings := config.Map(harness.Connections(w.system.Stack.Endpoints, nil))
+	return gateway.CreateAPIKey(ctx, settings, "bench", owner, append(principal.UserScopes(), further...)...)
 }
 
 // UseStub restarts the dispatcher with a stub as its analysis server. restore restarts it with the former
