@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sori.internal/infra/internal/console"
+	"sori.internal/infra/internal/harness"
 )
 
 // consoleSetting is the setting with the folder from which the gateway serves the
@@ -43,7 +43,7 @@ func missing(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, console.ErrNoNPM):
+	case errors.Is(err, harness.ErrNoNPM):
 		return "install npm (Debian and Ubuntu: apt-get install npm), then start again."
 	default:
 		return err.Error()
@@ -51,12 +51,9 @@ func missing(err error) string {
 }
 
 func freshConsole(ctx context.Context, dir string) error {
-	sources, err := console.Sources(ctx)
+	sources, err := harness.ConsoleSources(ctx)
 	if err != nil {
 		return err
 	}
-	if fresh, err := console.Fresh(sources, dir); err != nil || fresh {
-		return err
-	}
-	return console.Build(ctx, sources, dir)
+	return harness.BuildConsole(ctx, sources, dir)
 }

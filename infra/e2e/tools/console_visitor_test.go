@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"sori.internal/infra/internal/console"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/shared/testkit"
 )
 
@@ -26,15 +26,12 @@ var screenshots = flag.String("screenshots", "", "a folder for pictures of the c
 var builtConsole = sync.OnceValues(func() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	sources, err := console.Sources(ctx)
+	sources, err := harness.ConsoleSources(ctx)
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(sources, "dist")
-	if fresh, err := console.Fresh(sources, dir); err != nil || fresh {
-		return dir, err
-	}
-	return dir, console.Build(ctx, sources, dir)
+	return dir, harness.BuildConsole(ctx, sources, dir)
 })
 
 // withConsole returns the setting with which a gateway serves the console.

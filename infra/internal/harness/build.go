@@ -30,7 +30,7 @@ const ProfileVariable = "SORI_CPU_PROFILE"
 // contains the built programs, since linking takes most of the time of a build, and the state folder that PrepareStack copies.
 const SharedVariable = "SORI_TEST_SHARED"
 
-// othersWork is how long to wait for another process that builds the same programs or prepares the same folder.
+// othersWork is how long to wait for another process that builds the same programs or the console, or prepares the same folder.
 const othersWork = 10 * time.Minute
 
 // Build builds every program into dir, with the go command. The working directory must be in the workspace. If SharedVariable is

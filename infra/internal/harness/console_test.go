@@ -1,4 +1,4 @@
-package console_test
+package harness
 
 import (
 	"context"
@@ -8,12 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"sori.internal/infra/internal/console"
 	"sori.internal/shared/testkit"
 )
 
 // project returns a folder of sources with the given shell script as the build script.
-// npm runs it with the arguments of Build.
+// npm runs it with the arguments of BuildConsole.
 func project(t *testing.T, script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +37,7 @@ func write(t *testing.T, file, text string) {
 
 func fresh(t *testing.T, sources, dir string) bool {
 	t.Helper()
-	ok, err := console.Fresh(sources, dir)
+	ok, err := consoleFresh(sources, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +50,7 @@ func TestABuildIsFreshUntilItsSourcesChange(t *testing.T) {
 	if fresh(t, sources, dir) {
 		t.Error("fresh before it is built")
 	}
-	if err := console.Build(t.Context(), sources, dir); err != nil {
+	if err := BuildConsole(t.Context(), sources, dir); err != nil {
 		t.Fatal(err)
 	}
 	first, err := os.ReadFile(filepath.Join(dir, "index.html"))
@@ -67,7 +66,7 @@ func TestABuildIsFreshUntilItsSourcesChange(t *testing.T) {
 	if fresh(t, sources, dir) {
 		t.Error("fresh, with a new source")
 	}
-	if err := console.Build(t.Context(), sources, dir); err != nil {
+	if err := BuildConsole(t.Context(), sources, dir); err != nil {
 		t.Fatal(err)
 	}
 	second, err := os.ReadFile(filepath.Join(dir, "index.html"))
@@ -84,11 +83,11 @@ func TestABuildIsFreshUntilItsSourcesChange(t *testing.T) {
 func TestABuildThatFailsLeavesTheOldOne(t *testing.T) {
 	t.Parallel()
 	sources, dir := project(t, works), filepath.Join(t.TempDir(), "built")
-	if err := console.Build(t.Context(), sources, dir); err != nil {
+	if err := BuildConsole(t.Context(), sources, dir); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(sources, "build.sh"), `mkdir -p "$2"; echo the reason >&2; exit 3`)
-	if err := console.Build(t.Context(), sources, dir); err == nil || !strings.Contains(err.Error(), "the reason") {
+	if err := BuildConsole(t.Context(), sources, dir); err == nil || !strings.Contains(err.Error(), "the reason") {
 		t.Errorf("it failed with %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "index.html")); err != nil || fresh(t, sources, dir) {
@@ -104,7 +103,7 @@ func TestAStopEndsABuild(t *testing.T) {
 	sources, dir := project(t, `touch begun; exec sleep 600`), filepath.Join(t.TempDir(), "built")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- console.Build(ctx, sources, dir) }()
+	go func() { ended <- BuildConsole(ctx, sources, dir) }()
 	testkit.Eventually(t, func() error {
 		_, err := os.Stat(filepath.Join(sources, "begun"))
 		return err
@@ -120,7 +119,7 @@ func TestAStopEndsABuild(t *testing.T) {
 
 func TestWithoutNPMThereIsNoBuild(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if err := console.Build(t.Context(), project(t, works), t.TempDir()); !errors.Is(err, console.ErrNoNPM) {
+	if err := BuildConsole(t.Context(), project(t, works), t.TempDir()); !errors.Is(err, ErrNoNPM) {
 		t.Error(err)
 	}
 }

@@ -1,10 +1,4 @@
-// Package console builds the page that the gateway serves to browsers, with npm.
-//
-// A build is written to a new folder, which replaces the old one when the build is
-// complete. Until then readers find the old build. While the folders are renamed they find
-// no build for a moment. A build contains the hash of its sources, so that unchanged
-// sources are not built again.
-package console
+package harness
 
 import (
 	"bytes"
@@ -28,17 +22,16 @@ import (
 var ErrNoNPM = errors.New("npm is not installed")
 
 const (
-	sumFile  = "sources.sha256" // the file in a build with the hash of its sources
-	lockFile = ".lock"          // the file in the sources that lets one process build at a time
-	packages = "node_modules"
-	output   = "dist" // folder of a build that a developer runs by hand
+	sumFile     = "sources.sha256" // the file in a build of the console with the hash of its sources
+	lockFile    = ".lock"          // the file in the sources that lets one process build at a time
+	nodeModules = "node_modules"
+	handBuilt   = "dist" // folder of a build that a developer runs by hand
 
-	lockPatience = 10 * time.Minute
-	toldLines    = 12 // how many last lines of npm's output an error contains
+	toldLines = 12 // how many last lines of npm's output an error contains
 )
 
-// Sources returns the folder of the sources. The working directory must be in the workspace.
-func Sources(ctx context.Context) (string, error) {
+// ConsoleSources returns the folder of the console's sources. The working directory must be in the workspace.
+func ConsoleSources(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/services/gateway").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the gateway: %w", err)
@@ -46,9 +39,9 @@ func Sources(ctx context.Context) (string, error) {
 	return filepath.Join(strings.TrimSpace(string(out)), "console"), nil
 }
 
-// Fresh reports whether dir contains a build of the current sources.
-func Fresh(sources, dir string) (bool, error) {
-	want, err := sum(os.DirFS(sources))
+// consoleFresh reports whether dir contains a build of the current sources.
+func consoleFresh(sources, dir string) (bool, error) {
+	want, err := sumOf(os.DirFS(sources))
 	if err != nil {
 		return false, err
 	}
@@ -59,20 +52,27 @@ func Fresh(sources, dir string) (bool, error) {
 	return string(got) == want, nil
 }
 
-// Build builds the sources and replaces dir with the result. It installs the npm packages
+// BuildConsole builds the page that the gateway serves to browsers, with npm, and replaces dir with the
+// result. It does nothing if dir contains a build of the current sources. It installs the npm packages
 // if they are missing or older than package-lock.json. It fails with ErrNoNPM without npm.
-func Build(ctx context.Context, sources, dir string) error {
+//
+// A build is written to a new folder, which replaces the old one when the build is complete. Until then
+// readers find the old build. While the folders are renamed they find no build for a moment.
+func BuildConsole(ctx context.Context, sources, dir string) error {
+	if fresh, err := consoleFresh(sources, dir); err != nil || fresh {
+		return err
+	}
 	if _, err := exec.LookPath("npm"); err != nil {
 		return ErrNoNPM
 	}
-	lock, err := proc.WaitForLock(ctx, filepath.Join(sources, lockFile), lockPatience)
+	lock, err := proc.WaitForLock(ctx, filepath.Join(sources, lockFile), othersWork)
 	if err != nil {
 		return fmt.Errorf("build the console: %w", err)
 	}
 	defer func() { _ = lock.Release() }()
 	// The sources are hashed before the build, so that the result is stale if a source changes during the
 	// build.
-	made, err := sum(os.DirFS(sources))
+	made, err := sumOf(os.DirFS(sources))
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func Build(ctx context.Context, sources, dir string) error {
 	if err := os.WriteFile(filepath.Join(fresh, sumFile), []byte(made), 0o600); err != nil {
 		return fmt.Errorf("keep the hash of the build: %w", err)
 	}
-	return replace(dir, fresh)
+	return replaceFolder(dir, fresh)
 }
 
-// replace replaces the folder dir with the folder in the parameter by.
-func replace(dir, by string) error {
+// replaceFolder replaces the folder dir with the folder in the parameter by.
+func replaceFolder(dir, by string) error {
 	old := dir + ".old"
 	if err := os.RemoveAll(old); err != nil {
 		return fmt.Errorf("remove an old build: %w", err)
@@ -116,7 +116,7 @@ func installed(sources string) bool {
 	if err != nil {
 		return false
 	}
-	has, err := os.Stat(filepath.Join(sources, packages, ".package-lock.json"))
+	has, err := os.Stat(filepath.Join(sources, nodeModules, ".package-lock.json"))
 	return err == nil && !has.ModTime().Before(wanted.ModTime())
 }
 
@@ -134,14 +134,14 @@ func npm(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// sum returns the hash of the names and contents of all sources.
-func sum(sources fs.FS) (string, error) {
+// sumOf returns the hash of the names and contents of all sources.
+func sumOf(sources fs.FS) (string, error) {
 	all := sha256.New()
 	err := fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case name == packages || name == output:
+		case name == nodeModules || name == handBuilt:
 			return fs.SkipDir
 		case entry.IsDir() || name == lockFile:
 			return nil
