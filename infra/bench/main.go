@@ -25,8 +25,10 @@ import (
 )
 
 func main() {
-	if ran, code := parts.RunChild(); ran {
-		os.Exit(code)
+	for _, runChild := range []func() (bool, int){parts.RunChild, target.RunTusd} {
+		if ran, code := runChild(); ran {
+			os.Exit(code)
+		}
 	}
 	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("bench", run(ctx, args)) }))
 }

@@ -8,10 +8,16 @@ import (
 
 	"sori.internal/infra/bench/internal/attack"
 	"sori.internal/infra/bench/internal/scenario"
+	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/stack"
 )
 
-func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
+func TestMain(m *testing.M) {
+	if ran, code := target.RunTusd(); ran {
+		os.Exit(code)
+	}
+	os.Exit(stack.Main(m))
+}
 
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()

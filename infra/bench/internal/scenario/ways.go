@@ -18,7 +18,7 @@ import (
 type Ways struct {
 	Chosen []string `name:"ways" help:"the ways to upload in the scenario ways: names separated by commas (default: all)"`
 	Rounds int      `name:"rounds" default:"3" help:"the number of rounds of each way in the scenario ways"`
-	Tusd   string   `name:"tusd" help:"the path of the command tusd, for the scenario ways (default: infra/bench/tusd)"`
+	Tusd   string   `name:"tusd" help:"the path of the command tusd, for the scenario ways (default: a server with the same code, which this program contains)"`
 }
 
 const (

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -26,7 +25,7 @@ type Tusd struct {
 // TusdBucket is the bucket of tusd's uploads.
 const TusdBucket = "tusd"
 
-// TusdUploads is the path of tusd's uploads.
+// TusdUploads is the path of tusd's uploads, as in tusd's own command.
 const TusdUploads = "/files/"
 
 const (
@@ -36,7 +35,7 @@ const (
 )
 
 // StartTusd starts tusd, which sends recordings to S3 in parts of partSize bytes. program is the path of
-// tusd's own command; if it is empty, StartTusd builds and starts the command infra/bench/tusd.
+// tusd's own command; if it is empty, StartTusd starts this program again (RunTusd).
 func (w *Target) StartTusd(ctx context.Context, program string, partSize int64) (*Tusd, error) {
 	if w.system == nil {
 		return nil, ErrNotOurs
@@ -46,9 +45,9 @@ func (w *Target) StartTusd(ctx context.Context, program string, partSize int64) 
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	if program == "" {
-		program = filepath.Join(dir, "program")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "sori.internal/infra/bench/tusd").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build tusd: %w: %s", err, out)
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("start tusd: %w", err)
 		}
 	}
 	deps := w.system.Stack.Endpoints
@@ -63,7 +62,7 @@ func (w *Target) StartTusd(ctx context.Context, program string, partSize int64) 
 			},
 			Env: []string{
 				"AWS_ACCESS_KEY_ID=" + deps.S3AccessKey, "AWS_SECRET_ACCESS_KEY=" + deps.S3SecretKey, "AWS_REGION=" + deps.S3Region,
-				"TMPDIR=" + dir, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "GOGC=" + os.Getenv("GOGC"),
+				"TMPDIR=" + dir, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "GOGC=" + os.Getenv("GOGC"), tusdVariable + "=1",
 			},
 		})
 		if err != nil {
