@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sori.internal/infra/bench/internal/attack"
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/stack"
@@ -43,7 +42,7 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 			t.Errorf("%s has no figure", s)
 		}
 	}
-	if r.Attacks == nil || len(r.Attacks.Rows) != len(attack.All()) {
+	if r.Attacks == nil || len(r.Attacks.Rows) != len(scenario.AllAttacks()) {
 		t.Fatalf("attacks: %+v", r.Attacks)
 	}
 	for _, row := range r.Attacks.Rows {

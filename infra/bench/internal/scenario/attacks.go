@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"sori.internal/infra/bench/internal/attack"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
@@ -48,7 +47,7 @@ func attacks(ctx context.Context, b *Bench) (err error) {
 				return fmt.Errorf("%s: %w", t.Name, err)
 			}
 		}
-		all = slices.DeleteFunc(all, func(t attack.Attack) bool { return !r.report.slowed(t.Name) })
+		all = slices.DeleteFunc(all, func(t Attack) bool { return !r.report.slowed(t.Name) })
 	}
 	return r.report.tooLarge()
 }
@@ -65,12 +64,12 @@ const (
 var errNoAttack = errors.New("there is no such attack")
 
 // chosen returns the attacks with the given names, or all.
-func chosen(names []string) ([]attack.Attack, error) {
-	all := attack.All()
+func chosen(names []string) ([]Attack, error) {
+	all := AllAttacks()
 	if len(names) == 0 {
 		return all, nil
 	}
-	found := slices.DeleteFunc(all, func(t attack.Attack) bool { return !slices.Contains(names, t.Name) })
+	found := slices.DeleteFunc(all, func(t Attack) bool { return !slices.Contains(names, t.Name) })
 	if len(found) != len(names) {
 		return nil, fmt.Errorf("%w: %q", errNoAttack, names)
 	}
@@ -130,11 +129,11 @@ func (r *attackRun) seed(ctx context.Context) error {
 			FROM generate_series(1, $1::int) AS i`, []any{r.names}},
 		{`INSERT INTO catalogue.tokens (token_name, actor_name, category, start_time, end_time)
 			SELECT 'scripts ' || i, 'actor', $1, 0, 10
-			FROM generate_series(1, 300) AS i`, []any{attack.LargeCategory}},
+			FROM generate_series(1, 300) AS i`, []any{largeCategory}},
 		{`INSERT INTO catalogue.scripts (token_id, start_time, end_time, script, translation)
 			SELECT id, i, i + 1, repeat(md5(i::text), 312), repeat(md5(i::text), 312)
 			FROM catalogue.tokens, generate_series(0, 9) AS i
-			WHERE category = $1`, []any{attack.LargeCategory}},
+			WHERE category = $1`, []any{largeCategory}},
 		{`VACUUM ANALYZE catalogue.tokens`, nil},
 		{`VACUUM ANALYZE catalogue.scripts`, nil},
 	} {
@@ -190,26 +189,29 @@ func (r *attackRun) useStub(ctx context.Context, on bool) (err error) {
 }
 
 // attack measures one attack.
-func (r *attackRun) attack(ctx context.Context, t attack.Attack) error {
-	if err := r.useStub(ctx, t.Stub); err != nil {
+func (r *attackRun) attack(ctx context.Context, t Attack) error {
+	if err := r.useStub(ctx, t.stub); err != nil {
 		return err
 	}
 	a, err := r.attacker(ctx, t)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
+	defer a.close()
 	if r.quiet == nil {
 		r.settle(ctx, t.Name)
 		r.quiet = r.quietWindow(ctx)
 	}
-	if err := t.Prepare(ctx, a); err != nil {
-		return err
+	if t.prepare != nil {
+		if err := t.prepare(a, ctx); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+		a.reset()
 	}
-	r.Say("attacks: %s: %s", t.Name, t.About)
+	r.Say("attacks: %s: %s", t.Name, t.about)
 	before := r.quiet
 	during, cost := r.attackWindow(ctx, t, a)
-	if err := r.remove(ctx, a.Token); err != nil {
+	if err := r.remove(ctx, a.token); err != nil {
 		return err
 	}
 	r.settle(ctx, t.Name)
@@ -218,15 +220,15 @@ func (r *attackRun) attack(ctx context.Context, t attack.Attack) error {
 		return context.Cause(ctx)
 	}
 	r.report.add(Attacked{
-		Attack: t.Name, Answers: a.Answers(), Quiet: noticed(before, r.quiet), During: noticed(during), Cost: cost, Rounds: 1,
+		Attack: t.Name, Answers: a.answers(), Quiet: noticed(before, r.quiet), During: noticed(during), Cost: cost, Rounds: 1,
 	})
 	return nil
 }
 
 // attacker creates a client with a separate owner, address and token.
-func (r *attackRun) attacker(ctx context.Context, t attack.Attack) (*attack.Client, error) {
+func (r *attackRun) attacker(ctx context.Context, t Attack) (*attacker, error) {
 	r.number++
-	key, err := r.Target.APIKey(ctx, "attacker-"+fmt.Sprint(r.number), t.Scopes...)
+	key, err := r.Target.APIKey(ctx, "attacker-"+fmt.Sprint(r.number), t.scopes...)
 	if err != nil {
 		return nil, err
 	}
@@ -234,10 +236,8 @@ func (r *attackRun) attacker(ctx context.Context, t attack.Attack) (*attack.Clie
 	if err != nil {
 		return nil, err
 	}
-	a := attack.NewClient(r.Target.Gateway, key, fmt.Sprintf("198.51.100.%d", r.number), token)
-	if r.stub != nil {
-		a.Stub = r.stub
-	}
+	a := newAttacker(r.Target.Gateway, key, fmt.Sprintf("198.51.100.%d", r.number), token)
+	a.stub = r.stub
 	return a, nil
 }
 
@@ -251,15 +251,15 @@ func (r *attackRun) quietWindow(ctx context.Context) *window {
 }
 
 // attackWindow runs the attack, and measures a window that begins with the attacker's first request.
-func (r *attackRun) attackWindow(ctx context.Context, t attack.Attack, a *attack.Client) (*window, Cost) {
+func (r *attackRun) attackWindow(ctx context.Context, t Attack, a *attacker) (*window, Cost) {
 	attacking, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.Run(attacking, a)
+		t.run(a, attacking)
 	}()
 	select {
-	case <-a.Began():
+	case <-a.began:
 	case <-done:
 	case <-ctx.Done():
 	}

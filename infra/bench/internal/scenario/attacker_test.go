@@ -1,4 +1,4 @@
-package attack
+package scenario
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// attacker starts a server with the handler, and returns a client of that server.
-func attacker(t *testing.T, handler http.HandlerFunc) *Client {
+// attackerOf starts a server with the handler, and returns a client of that server.
+func attackerOf(t *testing.T, handler http.HandlerFunc) *attacker {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	a := NewClient(server.URL, "key", "198.51.100.7", 3)
-	t.Cleanup(a.Close)
+	a := newAttacker(server.URL, "key", "198.51.100.7", 3)
+	t.Cleanup(a.close)
 	return a
 }
 
@@ -29,20 +29,20 @@ func TestEveryAttackHasANameAndSaysWhatItDoes(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
 	stub := false
-	for _, one := range All() {
-		if one.Name == "" || one.About == "" || one.run == nil || names[one.Name] {
+	for _, one := range AllAttacks() {
+		if one.Name == "" || one.about == "" || one.run == nil || names[one.Name] {
 			t.Errorf("%+v", one)
 		}
-		if stub && !one.Stub {
+		if stub && !one.stub {
 			t.Errorf("%s is after an attack with a stub: the analysis server would be exchanged again", one.Name)
 		}
-		names[one.Name], stub = true, one.Stub
+		names[one.Name], stub = true, one.stub
 	}
 }
 
 func TestARequestHasTheKeyAndTheAddressAndItsAnswerIsCounted(t *testing.T) {
 	t.Parallel()
-	a := attacker(t, func(w http.ResponseWriter, r *http.Request) {
+	a := attackerOf(t, func(w http.ResponseWriter, r *http.Request) {
 		anonymous := r.URL.Path == "/anonymous"
 		if r.Header.Get("X-Forwarded-For") != "198.51.100.7" || (r.Header.Get("Authorization") == "Bearer key") == anonymous {
 			t.Errorf("%v", r.Header)
@@ -68,11 +68,11 @@ func TestARequestHasTheKeyAndTheAddressAndItsAnswerIsCounted(t *testing.T) {
 	cancel()
 	a.send(over, request{method: http.MethodGet, path: "/"}, nil)
 	want := map[string]int{"200": 2, "202": 1, "429": 2, broken: 1, unanswered: 1}
-	if got := a.Answers(); !maps.Equal(got, want) {
+	if got := a.answers(); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if a.Reset(); len(a.Answers()) != 0 {
-		t.Error(a.Answers())
+	if a.reset(); len(a.answers()) != 0 {
+		t.Error(a.answers())
 	}
 }
 
@@ -82,7 +82,7 @@ func TestRequestsAreRepeatedWithALimitedNumberAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	var under, most, calls atomic.Int64
-	a := NewClient("", "", "", 0)
+	a := newAttacker("", "", "", 0)
 	a.repeat(ctx, 3, 10_000, func(ctx context.Context, _ int) {
 		now := under.Add(1)
 		defer under.Add(-1)
@@ -106,7 +106,7 @@ func TestAConnectionIsHeldUntilItIsAnsweredOrTheAttackEnds(t *testing.T) {
 	t.Parallel()
 	const slow, refused = 5, 3
 	var reading, closed atomic.Int64
-	a := attacker(t, func(w http.ResponseWriter, r *http.Request) {
+	a := attackerOf(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refused" {
 			w.Header().Set("Connection", "close") // otherwise net/http reads the request body before it answers
 			w.WriteHeader(http.StatusUnauthorized)
@@ -134,14 +134,14 @@ func TestAConnectionIsHeldUntilItIsAnsweredOrTheAttackEnds(t *testing.T) {
 		})
 	}()
 	testkit.Eventually(t, func() error {
-		if n := reading.Load(); n != slow || a.Answers()["401"] != refused {
+		if n := reading.Load(); n != slow || a.answers()["401"] != refused {
 			return context.DeadlineExceeded
 		}
 		return nil
 	})
 	stop()
 	<-done
-	if got := a.Answers(); !maps.Equal(got, map[string]int{unanswered: slow, "401": refused}) {
+	if got := a.answers(); !maps.Equal(got, map[string]int{unanswered: slow, "401": refused}) {
 		t.Error(got)
 	}
 	testkit.Eventually(t, func() error {
@@ -155,7 +155,7 @@ func TestAConnectionIsHeldUntilItIsAnsweredOrTheAttackEnds(t *testing.T) {
 func TestAnAnswerThatIsNotReadKeepsItsConnection(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{})
-	a := attacker(t, func(w http.ResponseWriter, r *http.Request) {
+	a := attackerOf(t, func(w http.ResponseWriter, r *http.Request) {
 		defer close(gone)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -167,7 +167,7 @@ func TestAnAnswerThatIsNotReadKeepsItsConnection(t *testing.T) {
 		a.hold(ctx, 1, func(int) held { return held{request: request{method: http.MethodGet, path: "/"}} })
 	}()
 	testkit.Eventually(t, func() error {
-		if a.Answers()["200"] != 1 {
+		if a.answers()["200"] != 1 {
 			return context.DeadlineExceeded
 		}
 		return nil

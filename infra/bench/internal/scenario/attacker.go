@@ -1,4 +1,4 @@
-package attack
+package scenario
 
 import (
 	"bytes"
@@ -14,44 +14,41 @@ import (
 	"sync"
 	"time"
 
+	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/wait"
 )
 
-// Completer completes the jobs of a stub analysis server with results that the attacker chooses.
-type Completer interface {
-	Complete(ctx context.Context, job, result string) error
-}
-
-// Client is the attacker. All of its requests come from one address, and those with credentials have one
-// API key. Its methods are safe for concurrent use.
-type Client struct {
-	Gateway string // base URL
-	Key     string // an API key
-	Address string // sent as X-Forwarded-For; the gateway must trust the loopback address
-	Token   int64  // id of the token to upload to
-	Stub    Completer
+// attacker is the client that attacks. All of its requests come from one address, and those with
+// credentials have one API key. Its methods are safe for concurrent use.
+type attacker struct {
+	gateway string               // base URL
+	key     string               // an API key
+	address string               // sent as X-Forwarded-For; the gateway must trust the loopback address
+	token   int64                // id of the token to upload to
+	stub    *target.StubAnalyzer // completes jobs with results that the attacker chooses; nil while the reference analysis server is used
 
 	http *http.Client
-	job  string // the job that Prepare has created
+	job  string // the job that the attack has prepared
+
+	once  sync.Once     // closes began
+	began chan struct{} // closed when the first request is sent after reset
 
 	mu    sync.Mutex
 	tally map[string]int
-	began chan struct{} // closed when the first counted request is sent
-	begun bool          // whether the channel began is closed
 }
 
-// NewClient returns a client for one attack.
-func NewClient(gateway, key, address string, token int64) *Client {
-	return &Client{
-		Gateway: gateway, Key: key, Address: address, Token: token, tally: map[string]int{}, began: make(chan struct{}),
+// newAttacker returns a client for one attack.
+func newAttacker(gateway, key, address string, token int64) *attacker {
+	return &attacker{
+		gateway: gateway, key: key, address: address, token: token, tally: map[string]int{}, began: make(chan struct{}),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
 	}
 }
 
-// Close closes idle connections.
-func (a *Client) Close() { a.http.CloseIdleConnections() }
+// close closes idle connections.
+func (a *attacker) close() { a.http.CloseIdleConnections() }
 
 // The keys under which requests without a response are counted, in place of a status.
 const (
@@ -59,38 +56,22 @@ const (
 	broken     = "cut"  // the connection ended before the request was answered
 )
 
-// Answers returns the number of requests by the status of the response.
-func (a *Client) Answers() map[string]int {
+// answers returns the number of requests by the status of the response.
+func (a *attacker) answers() map[string]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.tally)
 }
 
-// Reset sets the counts of Answers to zero.
-func (a *Client) Reset() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tally, a.began, a.begun = map[string]int{}, make(chan struct{}), false
+// reset sets the counts of answers to zero. No request may be under way.
+func (a *attacker) reset() {
+	a.tally, a.once, a.began = map[string]int{}, sync.Once{}, make(chan struct{})
 }
 
-// Began returns a channel that is closed when the first request is sent after Reset.
-func (a *Client) Began() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.began
-}
+// begin is called before a request is sent.
+func (a *attacker) begin() { a.once.Do(func() { close(a.began) }) }
 
-// begin closes the channel began before the first counted request is sent.
-func (a *Client) begin() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.begun {
-		a.begun = true
-		close(a.began)
-	}
-}
-
-func (a *Client) count(answer string) {
+func (a *attacker) count(answer string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.tally[answer]++
@@ -104,9 +85,8 @@ type request struct {
 	anonymous    bool // the request has no credentials
 }
 
-// send sends a request, counts the answer, and decodes it into the parameter into unless that is nil. It
-// returns the status, or 0 if there is no answer.
-func (a *Client) send(ctx context.Context, r request, into any) int {
+// send sends a request, counts the answer, and decodes it into the parameter into unless that is nil.
+func (a *attacker) send(ctx context.Context, r request, into any) {
 	status, err := a.answer(ctx, r, into)
 	switch {
 	case status != 0:
@@ -116,17 +96,16 @@ func (a *Client) send(ctx context.Context, r request, into any) int {
 	case err != nil:
 		a.count(broken)
 	}
-	return status
 }
 
-func (a *Client) answer(ctx context.Context, r request, into any) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, a.Gateway+r.path, bytes.NewReader(r.body))
+func (a *attacker) answer(ctx context.Context, r request, into any) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, a.gateway+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("X-Forwarded-For", a.Address)
+	req.Header.Set("X-Forwarded-For", a.address)
 	if !r.anonymous {
-		req.Header.Set("Authorization", "Bearer "+a.Key)
+		req.Header.Set("Authorization", "Bearer "+a.key)
 	}
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
@@ -145,7 +124,7 @@ func (a *Client) answer(ctx context.Context, r request, into any) (status int, e
 }
 
 // upload uploads a file and returns the id of its job, or "" if the upload was not accepted.
-func (a *Client) upload(ctx context.Context, name string, file []byte) string {
+func (a *attacker) upload(ctx context.Context, name string, file []byte) string {
 	form := loadgen.RecordingOf(name, file).Form()
 	body, _ := io.ReadAll(form.Body) // reading from memory cannot fail
 	var accepted client.Job
@@ -153,11 +132,11 @@ func (a *Client) upload(ctx context.Context, name string, file []byte) string {
 	return accepted.JobID
 }
 
-func (a *Client) uploadPath() string { return fmt.Sprintf("/tokens/%d/upload-audio", a.Token) }
+func (a *attacker) uploadPath() string { return fmt.Sprintf("/tokens/%d/upload-audio", a.token) }
 
 // repeat calls the function do at a fixed rate until ctx ends. While the given number of concurrent calls are
 // running, it waits until one of them returns.
-func (a *Client) repeat(ctx context.Context, concurrent int, perSecond float64, do func(ctx context.Context, i int)) {
+func (a *attacker) repeat(ctx context.Context, concurrent int, perSecond float64, do func(ctx context.Context, i int)) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	slots := make(chan struct{}, concurrent)
@@ -200,7 +179,7 @@ const (
 // hold keeps n connections open until ctx ends, each with a request. It opens them one after the other within openIn,
 // since sending all bodies at once would measure the speed of this program. It replaces a connection that is closed by
 // another one.
-func (a *Client) hold(ctx context.Context, n int, next func(i int) held) {
+func (a *attacker) hold(ctx context.Context, n int, next func(i int) held) {
 	var open sync.WaitGroup
 	for i := range n {
 		open.Go(func() {
@@ -216,9 +195,9 @@ func (a *Client) hold(ctx context.Context, n int, next func(i int) held) {
 }
 
 // connect sends one request and returns when its connection is closed or ctx has ended.
-func (a *Client) connect(ctx context.Context, h held) {
+func (a *attacker) connect(ctx context.Context, h held) {
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(a.Gateway, "http://"))
+	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(a.gateway, "http://"))
 	if err != nil {
 		if ctx.Err() == nil {
 			a.count(broken)
@@ -252,7 +231,7 @@ func (a *Client) connect(ctx context.Context, h held) {
 }
 
 // write sends the request and, if trickle is set, then one byte every trickleEvery until the response begins.
-func (a *Client) write(conn net.Conn, h held, answered <-chan struct{}) {
+func (a *attacker) write(conn net.Conn, h held, answered <-chan struct{}) {
 	if _, err := conn.Write(append([]byte(a.head(h)), h.body...)); err != nil || !h.trickle {
 		return
 	}
@@ -271,11 +250,11 @@ func (a *Client) write(conn net.Conn, h held, answered <-chan struct{}) {
 }
 
 // head returns the header of a request.
-func (a *Client) head(h held) string {
+func (a *attacker) head(h held) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: %s\r\n", h.method, h.path, a.Address)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: %s\r\n", h.method, h.path, a.address)
 	if !h.anonymous {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", a.Key)
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", a.key)
 	}
 	if h.contentType != "" {
 		fmt.Fprintf(&b, "Content-Type: %s\r\nContent-Length: %d\r\n", h.contentType, max(h.length, int64(len(h.body))))
