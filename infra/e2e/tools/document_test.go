@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,12 +58,9 @@ func TestAClientMadeFromTheDocumentDoesTheMainJob(t *testing.T) {
 	for _, step := range [][]string{
 		{"run", generator, "-generate", "types,client,skip-prune", "-package", "sori", "-o", "sori/client.go", "openapi.json"},
 		{"mod", "init", "client"}, {"mod", "tidy"}, {"vet", "./..."},
+		{"test", ".", "-gateway", w.Gateway, "-token", strconv.FormatInt(w.Token, 10)},
 	} {
 		output(w.Context(), t, "go", append([]string{"-C", dir}, step...)...)
-	}
-	told := output(w.Context(), t, "go", "-C", dir, "run", ".", w.Gateway, "1", "recording.wav")
-	if !regexp.MustCompile(`^[0-9a-f-]{36} completed map\[.*duration:1 `).MatchString(told) {
-		t.Errorf("it says %s", told)
 	}
 }
 
