@@ -333,3 +333,12 @@ func TestATreeContainsTheDescendantsOfItsChildren(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestASystemWhoseProgramsCannotBeBuiltIsAnError(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // ends the build
+	if s, err := harness.StartSystem(ctx, harness.SystemOptions{Dir: t.TempDir()}); err == nil || s != nil {
+		t.Errorf("%v, %v", s, err)
+	}
+}

@@ -41,11 +41,11 @@ func TempDir(parent, pattern string) (string, error) {
 
 // StartSystem builds the programs, unless o.Fleet.Programs is set, and starts the dependencies and the
 // programs. If that fails, it stops all that it has started.
-func StartSystem(ctx context.Context, o SystemOptions) (s *System, err error) {
+func StartSystem(ctx context.Context, o SystemOptions) (_ *System, err error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	s = &System{dir: o.Dir}
+	s := &System{dir: o.Dir} // no result: the function below needs it also when nil is returned
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
