@@ -35,7 +35,7 @@ type Clients struct {
 	ledger *Ledger
 
 	gateways Gateways
-	s3       *http.Client
+	s3       *client.Client // sends signed requests to S3
 
 	mu      sync.Mutex
 	cutting bool                             // whether uploads break in the middle
@@ -50,7 +50,8 @@ const (
 // NewClients returns clients, which send nothing before Run.
 func NewClients(opt ClientOptions) *Clients {
 	return &Clients{
-		opt: opt, ledger: newLedger(), s3: &http.Client{Timeout: answerIn, Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce}},
+		opt: opt, ledger: newLedger(),
+		s3: &client.Client{HTTP: &http.Client{Timeout: answerIn, Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce}}},
 		gateways: NewGateways(opt.Gateways,
 			&http.Client{Timeout: answerIn, Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce}},
 			&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce, ResponseHeaderTimeout: answerIn}}),
@@ -91,7 +92,7 @@ func (c *Clients) Run(ctx context.Context, first, jobs int) error {
 // Close closes idle connections.
 func (c *Clients) Close() {
 	c.gateways[0].Close()
-	c.s3.CloseIdleConnections()
+	c.s3.Close()
 }
 
 // The actions of clients besides uploading. A constant of n means that one of n clients, chosen at random, does the

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"mime/multipart"
 	"net/http"
@@ -116,7 +115,7 @@ func (s *session) putPart(ctx context.Context, u partsUpload, number int, body [
 		}); !ok {
 			return "", false
 		}
-		header, err := s.toS3(ctx, http.MethodPut, signed.URL, "", body)
+		header, err := s.clients.s3.Do(ctx, client.Request{Method: http.MethodPut, Path: signed.URL, Body: s.body(body), Length: int64(len(body))})
 		if err == nil {
 			return header.Get("ETag"), true
 		}
@@ -196,39 +195,10 @@ func (s *session) absent(ctx context.Context, what string, request func() client
 	}
 }
 
-// errS3 means that S3 refused a request.
-var errS3 = errors.New("refused by S3")
-
-// toS3 sends a signed request to S3.
-func (s *session) toS3(ctx context.Context, method, to, contentType string, body []byte) (http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, method, to, s.body(body))
-	if err != nil {
-		return nil, fmt.Errorf("send to S3: %w", err)
-	}
-	req.ContentLength = int64(len(body))
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	resp, err := s.clients.s3.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("send to S3: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode < http.StatusMultipleChoices {
-		return resp.Header, err //nolint:wrapcheck // a broken connection
-	}
-	err = fmt.Errorf("S3 answers %s: %s", resp.Status, text) //nolint:err113 // the text is for the report
-	if resp.StatusCode < http.StatusInternalServerError {
-		err = errors.Join(errS3, err)
-	}
-	return nil, err
-}
-
 // passes handles a failed request to S3. If S3 refused the request, passes records a violation and returns
 // false. Otherwise it waits, and returns whether the request may be repeated.
 func (s *session) passes(ctx context.Context, what string, err error) bool {
-	if errors.Is(err, errS3) {
+	if p, answered := errors.AsType[*client.Problem](err); answered && p.Status < http.StatusInternalServerError {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)
 		return false
 	}
@@ -253,7 +223,10 @@ func (s *session) sendS3Form(ctx context.Context) bool {
 	_, _ = file.Write(s.file)
 	_ = w.Close()
 	for {
-		_, err := s.toS3(ctx, http.MethodPost, form.URL, w.FormDataContentType(), body.Bytes())
+		_, err := s.clients.s3.Do(ctx, client.Request{
+			Method: http.MethodPost, Path: form.URL, Header: map[string]string{"Content-Type": w.FormDataContentType()},
+			Body: s.body(body.Bytes()), Length: int64(body.Len()), Want: http.StatusCreated, // the form asks for this status
+		})
 		if err == nil {
 			break
 		}
