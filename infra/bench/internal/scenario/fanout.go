@@ -74,7 +74,7 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 	connected.Wait()
 	called := time.Now()
 	if ctx.Err() == nil { // if a stream has failed, Wait returns the error
-		if err := finish(ctx); err != nil {
+		if err := finish(ctx, ""); err != nil {
 			return err
 		}
 	}

@@ -177,7 +177,7 @@ func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job strin
 		return context.Cause(ctx)
 	}
 	t.called = time.Now()
-	err = finish(ctx)
+	err = finish(ctx, "")
 	t.answered = time.Now()
 	return err
 }

@@ -6,6 +6,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,16 +62,7 @@ type Attacks struct {
 
 // or returns the size with its zero fields replaced by those of the parameter own.
 func (s Size) or(own Size) Size {
-	if s.Jobs == 0 {
-		s.Jobs = own.Jobs
-	}
-	if s.Concurrent == 0 {
-		s.Concurrent = own.Concurrent
-	}
-	if s.Bytes == 0 {
-		s.Bytes = own.Bytes
-	}
-	return s
+	return Size{cmp.Or(s.Jobs, own.Jobs), cmp.Or(s.Concurrent, own.Concurrent), cmp.Or(s.Bytes, own.Bytes)}
 }
 
 // Bench contains the target, the report and the options for the scenarios.

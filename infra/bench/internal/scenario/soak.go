@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ func soak(ctx context.Context, b *Bench) error {
 	api := b.Target.Client(size.Concurrent)
 	defer api.Close()
 	audio := b.audio(size.Bytes)
-	warm, late := newAverage(), newAverage()
+	warm, late := &average{sum: map[string]float64{}}, &average{sum: map[string]float64{}}
 	var done atomic.Int64
 	end := b.meter("soak")
 	began := time.Now()
@@ -45,7 +46,10 @@ func soak(ctx context.Context, b *Bench) error {
 	end(size.Jobs)
 	b.add(Figure{Scenario: "soak", Name: fmt.Sprintf("jobs completed, %d at a time", size.Concurrent), Unit: "/s",
 		Value: float64(size.Jobs) / time.Since(began).Seconds()})
-	for _, name := range warm.names() {
+	for _, name := range harness.Services() {
+		if warm.sum[name] == 0 { // the benchmark has not started the services
+			continue
+		}
 		b.add(Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
 			Value: late.of(name) - warm.of(name), Bound: Bound{AtMost: soakTolerance}})
 	}
@@ -66,3 +70,22 @@ func (b *Bench) look(done, jobs int, warm, late *average) {
 		late.add(b.Target.Services())
 	}
 }
+
+// average calculates the mean memory of processes over several measurements. The method add is safe for concurrent use.
+type average struct {
+	mu    sync.Mutex
+	sum   map[string]float64 // of the RSS in MiB, by process
+	count int
+}
+
+func (a *average) add(uses []target.Use) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count++
+	for _, u := range uses {
+		a.sum[u.Name] += float64(u.RSS) / (1 << 20)
+	}
+}
+
+// of returns the mean RSS of a process in MiB.
+func (a *average) of(name string) float64 { return a.sum[name] / float64(max(a.count, 1)) }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,18 +24,13 @@ type Found struct {
 // Attach connects to an installation that runs already. It reads the credentials for S3 from the environment variables that
 // the services use.
 func Attach(ctx context.Context, found Found) (w *Target, err error) {
-	w = &Target{Gateway: strings.TrimSuffix(found.Gateway, "/"), Bucket: os.Getenv("S3_BUCKET_NAME")}
-	if w.Bucket == "" {
-		w.Bucket = harness.Bucket
-	}
+	w = &Target{Gateway: strings.TrimSuffix(found.Gateway, "/"), Bucket: cmp.Or(os.Getenv("S3_BUCKET_NAME"), harness.Bucket)}
 	if err := w.probeGiven(found.PIDs); err != nil {
 		return nil, err
 	}
 	deps := stack.Endpoints{
-		S3AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), S3SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), S3Region: os.Getenv("AWS_REGION"),
-	}
-	if deps.S3Region == "" {
-		deps.S3Region = stack.Region
+		S3AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), S3SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		S3Region: cmp.Or(os.Getenv("AWS_REGION"), stack.Region),
 	}
 	if found.Endpoints != "" {
 		e, err := command.ReadFile(found.Endpoints)
@@ -42,9 +38,7 @@ func Attach(ctx context.Context, found Found) (w *Target, err error) {
 			return nil, err
 		}
 		deps.NATSURL, deps.S3Endpoint, deps.DatabaseURL = e.NATSAdmin, e.S3, e.Postgres
-		if w.Gateway == "" {
-			w.Gateway = strings.TrimSuffix(e.Gateway, "/")
-		}
+		w.Gateway = cmp.Or(w.Gateway, strings.TrimSuffix(e.Gateway, "/"))
 	}
 	if err := w.connect(ctx, deps); err != nil {
 		return nil, errors.Join(err, w.Close(ctx))

@@ -19,11 +19,7 @@ const sampleEvery = 250 * time.Millisecond
 // analysis server includes its child processes and its temporary files, which its container keeps in memory.
 func (w *Target) WatchMemory(ctx context.Context) (end func() map[string]int64) {
 	peaks := map[string]int64{}
-	for _, p := range w.probes {
-		if !p.tree {
-			_ = harness.ResetPeak(p.pid()) // without permission to reset the peak, it is the peak since the start of the process
-		}
-	}
+	w.resetPeaks()
 	w.sample(peaks)
 	stop := wait.InBackground(ctx, sampleEvery, func(context.Context) { w.sample(peaks) })
 	return func() map[string]int64 {

@@ -84,14 +84,19 @@ type Process struct {
 // reliable.
 const Others = "(others)"
 
-// Meter starts to measure a scenario. The function that it returns ends the measurement and returns the memory and CPU time of
-// every process, without the processes that used no CPU time. Its argument is the number of jobs of the scenario.
-func (w *Target) Meter(scenario string) func(jobs int) []Process {
+// resetPeaks makes the present memory of each process its peak.
+func (w *Target) resetPeaks() {
 	for _, p := range w.probes {
 		if !p.tree {
 			_ = harness.ResetPeak(p.pid()) // without permission to reset the peak, it is the peak since the start of the process
 		}
 	}
+}
+
+// Meter starts to measure a scenario. The function that it returns ends the measurement and returns the memory and CPU time of
+// every process, without the processes that used no CPU time. Its argument is the number of jobs of the scenario.
+func (w *Target) Meter(scenario string) func(jobs int) []Process {
+	w.resetPeaks()
 	began, before := time.Now(), map[string]Use{}
 	for _, u := range w.Uses() {
 		before[u.Name] = u

@@ -82,44 +82,31 @@ func (h *StubAnalyzer) job(id string) chan string {
 	return h.jobs[id]
 }
 
-// Held waits until the job has arrived, and returns a function that finishes the job: finish calls back with a result and
-// returns when the response to the callback has arrived.
-func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(context.Context) error, err error) {
-	callback, err := h.arrived(ctx, job)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return h.finish(ctx, callback, usualResult) }, nil
-}
-
-// usualResult is the result of the jobs that Held finishes.
-const usualResult = `{"duration":3.2,"speech_rate":4.1}`
-
-// Complete waits until the job has arrived, and calls back with a result, which is JSON. If the result is
-// empty, it sends a small fixed result.
-func (h *StubAnalyzer) Complete(ctx context.Context, job, result string) error {
-	callback, err := h.arrived(ctx, job)
-	if err != nil {
-		return err
-	}
-	return h.finish(ctx, callback, cmp.Or(result, usualResult))
-}
-
-// arrived waits until the job has arrived and returns its callback URL.
-func (h *StubAnalyzer) arrived(ctx context.Context, job string) (callback string, err error) {
+// Held waits until the job has arrived, and returns a function that finishes the job: finish calls back with a result, which
+// is JSON, and returns when the response to the callback has arrived. If the result is empty, finish sends a small fixed result.
+func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(ctx context.Context, result string) error, err error) {
 	select {
-	case callback = <-h.job(job):
+	case callback := <-h.job(job):
 		h.mu.Lock()
 		delete(h.jobs, job)
 		h.mu.Unlock()
-		return callback, nil
+		return func(ctx context.Context, result string) error { return h.finish(ctx, callback, result) }, nil
 	case <-ctx.Done():
-		return "", fmt.Errorf("wait for job %s to be dispatched: %w", job, context.Cause(ctx))
+		return nil, fmt.Errorf("wait for job %s to be dispatched: %w", job, context.Cause(ctx))
 	}
 }
 
+// Complete waits until the job has arrived, and finishes it with a result.
+func (h *StubAnalyzer) Complete(ctx context.Context, job, result string) error {
+	finish, err := h.Held(ctx, job)
+	if err != nil {
+		return err
+	}
+	return finish(ctx, result)
+}
+
 func (h *StubAnalyzer) finish(ctx context.Context, callback, result string) error {
-	body := []byte(`{"status":"completed","analysis_results":` + result + `}`)
+	body := []byte(`{"status":"completed","analysis_results":` + cmp.Or(result, `{"duration":3.2,"speech_rate":4.1}`) + `}`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callback, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("call back: %w", err)

@@ -48,7 +48,7 @@ func TestAStubAnalyzerAcceptsAndFinishesWhenTold(t *testing.T) {
 		t.Fatalf("it called back before it was told: %s", got)
 	default:
 	}
-	if err := finish(t.Context()); err != nil {
+	if err := finish(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-called; !strings.HasPrefix(got, "sig=s {") || !strings.Contains(got, "analysis_results") {
