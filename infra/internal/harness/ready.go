@@ -47,20 +47,14 @@ func (p *Process) Ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := make(chan struct{})
-	gone := make(chan struct{})
 	go func() {
-		defer close(gone)
 		select {
 		case <-r.Done():
 			cancel(r.Err())
-		case <-stop:
+		case <-ctx.Done():
 		}
 	}()
-	err := WaitReady(ctx, p.url)
-	close(stop)
-	<-gone
-	if err != nil {
+	if err := WaitReady(ctx, p.url); err != nil {
 		return fmt.Errorf("start %s (its log is %s): %w", p.name, p.log, err)
 	}
 	return nil
