@@ -81,7 +81,7 @@ func runExperiment(ctx context.Context, opt options) (r report, err error) {
 	r = o.judge(ctx)
 	r.took = time.Since(began)
 	if failure != nil {
-		r.fail(finishes, failure.Error())
+		r.judge(finishes, texts(failure))
 	}
 	return r, nil
 }

@@ -36,8 +36,6 @@ func (r *report) judge(rule loadgen.Rule, wrongs []string) {
 	r.verdicts = append(r.verdicts, verdict{rule, wrongs})
 }
 
-func (r *report) fail(rule loadgen.Rule, wrong string) { r.judge(rule, []string{wrong}) }
-
 // violated returns the number of invariants that do not hold.
 func (r *report) violated() int {
 	n := 0

@@ -38,14 +38,7 @@ func Await(ctx context.Context, limit time.Duration, check func() error) error {
 
 // NoDeadLetters returns an error if there are dead letters.
 func (c Checker) NoDeadLetters(ctx context.Context) error {
-	stream, err := c.JetStream.Stream(ctx, c.Namespace.Stream(event.Dead().Name))
-	if err != nil {
-		return fmt.Errorf("look for dead letters: %w", err)
-	}
-	if n := stream.CachedInfo().State.Msgs; n > 0 {
-		return fmt.Errorf("%d dead letters", n)
-	}
-	return nil
+	return c.empty(ctx, event.Dead())
 }
 
 // Idle returns an error if a durable consumer of the job log has events to handle.
