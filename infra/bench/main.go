@@ -133,7 +133,9 @@ func runAll(ctx context.Context, b *scenario.Bench, chosen []scenario.Scenario) 
 			return errors.Join(append(errs, context.Cause(ctx))...)
 		}
 		limited, cancel := context.WithTimeout(ctx, s.Limit)
-		if err := s.Run(limited, b); err != nil {
+		if err := s.Run(limited, b); errors.Is(err, target.ErrNotOurs) {
+			b.Report.Note("%s: not measured: %v", s.Name, err)
+		} else if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
 		}
 		cancel()

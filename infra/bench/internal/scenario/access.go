@@ -19,8 +19,7 @@ func access(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Jobs: 6000, Concurrent: 32, Bytes: 100_000})
 	key, err := b.Target.APIKey(ctx, "bench")
 	if err != nil {
-		b.Report.Note("access: not measured: %v", err)
-		return nil
+		return err
 	}
 	defer func() { err = errors.Join(err, b.authenticate(context.WithoutCancel(ctx), false)) }()
 	// Whether the requests of each round have a key. In this order, a machine that becomes slower or faster affects

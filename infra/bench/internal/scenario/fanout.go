@@ -21,8 +21,7 @@ func fanout(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Concurrent: 1000, Bytes: 100_000})
 	held, restore, err := b.Target.UseStub(ctx)
 	if err != nil {
-		b.Report.Note("fanout: not measured: %v", err)
-		return nil
+		return err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 	b.Say("fanout: %d streams, %d times", size.Concurrent, fanoutRounds)

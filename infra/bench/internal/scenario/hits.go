@@ -21,8 +21,7 @@ func hits(ctx context.Context, b *Bench) (err error) {
 	size.Concurrent = 1
 	restore, err := b.cacheResults(ctx)
 	if err != nil {
-		b.Report.Note("hits: not measured: %v", err)
-		return nil
+		return err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 	b.waitIdle(ctx)

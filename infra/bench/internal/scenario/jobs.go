@@ -25,8 +25,7 @@ func jobs(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Jobs: 1_000_000, Concurrent: 1})
 	db, restore, err := b.Target.Records(ctx)
 	if err != nil {
-		b.Report.Note("jobs: not measured: %v", err)
-		return nil
+		return err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 	var taken [2]*Samples

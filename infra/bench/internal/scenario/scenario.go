@@ -26,7 +26,7 @@ import (
 type Scenario struct {
 	Name  string
 	About string
-	Run   func(ctx context.Context, b *Bench) error
+	Run   func(ctx context.Context, b *Bench) error // fails with target.ErrNotOurs if it cannot measure an installation that ran already
 	Limit time.Duration
 }
 

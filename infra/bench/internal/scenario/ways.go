@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -41,10 +40,6 @@ const (
 func ways(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 4, Concurrent: 4, Bytes: 1 << 30})
 	tusd, err := b.startTusd(ctx)
-	if errors.Is(err, target.ErrNotOurs) {
-		b.Report.Note("ways: not measured: %v", err)
-		return nil
-	}
 	if err != nil {
 		return err
 	}
