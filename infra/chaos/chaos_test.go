@@ -2,12 +2,10 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
 
@@ -16,27 +14,20 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 // A short plan: every kind of fault once, with few clients.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	t.Parallel()
-	root, err := harness.TempDir("", "chaos-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt := options{
+	o := newExperiment(options{
 		Seed: 1, Jobs: 180, Faults: len(kinds()), Clients: 16, Running: 6, Patience: 8 * time.Minute, Linger: linger, Sweep: sweep,
-		Dir: filepath.Join(root, "experiment"), Say: t.Logf,
-	}
+		Say: t.Logf,
+	})
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("data and logs are in %s", root)
+			t.Logf("data and logs are in %s", o.dir)
 			return
 		}
-		if err := stack.Remove(filepath.Join(opt.Dir, "stack")); err != nil {
-			t.Error(err)
-		}
-		if err := os.RemoveAll(root); err != nil {
+		if err := o.remove(); err != nil {
 			t.Error(err)
 		}
 	})
-	r, err := runExperiment(t.Context(), opt)
+	r, err := o.perform(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

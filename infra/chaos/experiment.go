@@ -32,21 +32,20 @@ type options struct {
 	Patience time.Duration `default:"1h" help:"the time limit of the experiment"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
 	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed the remains of uploads
+	Keep     bool          `help:"do not delete the folder with data and logs after a success; after a failure it is always kept"`
 
-	Dir string                           `kong:"-"` // folder for data and logs; must not exist, and is not deleted
 	Say func(format string, args ...any) `kong:"-"`
 }
 
 // experiment is a running experiment.
 type experiment struct {
 	opt     options
+	dir     string // folder for data and logs
 	sori    *harness.System
 	proxy   *webhookProxy
 	source  *loadgen.Source
 	clients *loadgen.Clients
 	checker invariants.Checker
-
-	closeChecker func() error
 
 	restarting sync.Mutex // held while a dependency restarts, so that one restarts at a time
 	mu         sync.Mutex
@@ -58,13 +57,12 @@ func newExperiment(opt options) *experiment {
 	return &experiment{opt: opt, injected: map[kind]int{}}
 }
 
-// runExperiment starts Sori, injects the planned faults while clients use it, and then checks every
+// perform starts Sori, injects the planned faults while clients use it, and then checks every
 // invariant. An error means that the experiment could not be run. The report contains the invariants
 // that do not hold.
-func runExperiment(ctx context.Context, opt options) (r report, err error) {
-	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
+func (o *experiment) perform(ctx context.Context) (r report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.opt.Patience)
 	defer cancel()
-	o := newExperiment(opt)
 	began := time.Now()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -88,10 +86,10 @@ func runExperiment(ctx context.Context, opt options) (r report, err error) {
 
 // open starts everything.
 func (o *experiment) open(ctx context.Context) (err error) {
-	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user must be able to traverse the folder
-		return fmt.Errorf("make a folder: %w", err)
+	if o.dir, err = harness.TempDir("", "sori-chaos-"); err != nil {
+		return err
 	}
-	o.opt.Say("building and starting everything in %s", o.opt.Dir)
+	o.opt.Say("building and starting everything in %s", o.dir)
 	if o.proxy, err = openWebhookProxy(ctx, o.opt.Seed); err != nil {
 		return err
 	}
@@ -103,14 +101,14 @@ func (o *experiment) open(ctx context.Context) (err error) {
 		counts[name] = replicas
 	}
 	o.sori, err = harness.StartSystem(ctx, harness.SystemOptions{
-		Dir: o.opt.Dir, Build: harness.BuildOptions{Race: o.opt.Race}, Stack: stack.Options{Fast: true, Log: zerolog.Nop()},
+		Dir: o.dir, Build: harness.BuildOptions{Race: o.opt.Race}, Stack: stack.Options{Fast: true, Log: zerolog.Nop()},
 		Fleet: harness.Options{Replicas: counts, Env: o.settings()},
 	})
 	if err != nil {
 		return err
 	}
 	o.proxy.serve(o.sori.URLs(harness.Dispatcher))
-	if o.checker, o.closeChecker, err = invariants.Open(harness.Connections(o.sori.Stack.Endpoints, nil)); err != nil {
+	if o.checker, err = invariants.Open(harness.Connections(o.sori.Stack.Endpoints, nil)); err != nil {
 		return err
 	}
 	admin, owners, err := o.makeKeys(ctx)
@@ -200,6 +198,14 @@ func (o *experiment) run(ctx context.Context) error {
 	return errors.Join(served, <-injected)
 }
 
+// remove deletes the folder of an experiment that was closed.
+func (o *experiment) remove() error {
+	if o.sori == nil {
+		return os.RemoveAll(o.dir)
+	}
+	return o.sori.Remove()
+}
+
 // close stops everything that was started.
 func (o *experiment) close(ctx context.Context) error {
 	var errs []error
@@ -212,9 +218,7 @@ func (o *experiment) close(ctx context.Context) error {
 	if o.source != nil {
 		errs = append(errs, o.source.Close())
 	}
-	if o.closeChecker != nil {
-		errs = append(errs, o.closeChecker())
-	}
+	errs = append(errs, o.checker.Close())
 	if o.sori != nil {
 		errs = append(errs, o.sori.Stop(ctx))
 	}

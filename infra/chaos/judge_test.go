@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,10 +11,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
-	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
 )
@@ -24,16 +20,11 @@ import (
 // begin runs an experiment without faults, and returns it before the invariants are checked.
 func begin(t *testing.T) *experiment {
 	t.Helper()
-	root, err := harness.TempDir("", "experiment-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := newExperiment(options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Sweep: 20 * time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
+	o := newExperiment(options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Sweep: 20 * time.Second, Say: t.Logf})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		err := errors.Join(o.close(ctx), stack.Remove(filepath.Join(o.opt.Dir, "stack")), os.RemoveAll(root))
-		if err != nil {
+		if err := errors.Join(o.close(ctx), o.remove()); err != nil {
 			t.Error(err)
 		}
 	})

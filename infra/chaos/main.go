@@ -13,12 +13,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"time"
 
 	"sori.internal/infra/internal/command"
-	"sori.internal/infra/internal/harness"
-	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/parts"
 )
 
@@ -36,14 +33,10 @@ const linger = 100 * time.Second
 const sweep = time.Minute
 
 func run(ctx context.Context, args []string) (err error) {
-	var flags struct {
-		options
-		Keep bool `help:"do not delete the folder with data and logs after a success; after a failure it is always kept"`
-	}
-	if _, err := command.Parse("chaos", &flags, args, os.Stderr); err != nil {
+	var opt options
+	if _, err := command.Parse("chaos", &opt, args, os.Stderr); err != nil {
 		return err
 	}
-	opt := flags.options
 	opt.Linger, opt.Sweep = linger, sweep
 	if opt.Seed == 0 {
 		opt.Seed = rand.Uint64() >> 32
@@ -51,12 +44,8 @@ func run(ctx context.Context, args []string) (err error) {
 	opt.Say = func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 	}
-	root, err := harness.TempDir("", "sori-chaos-")
-	if err != nil {
-		return err
-	}
-	opt.Dir = filepath.Join(root, "experiment")
-	r, err := runExperiment(ctx, opt)
+	o := newExperiment(opt)
+	r, err := o.perform(ctx)
 	if err == nil {
 		err = r.print(os.Stdout)
 	}
@@ -64,9 +53,9 @@ func run(ctx context.Context, args []string) (err error) {
 		err = errors.Join(err, fmt.Errorf("%d invariants are violated; repeat with: go run ./infra/chaos -seed %d -jobs %d -faults %d -clients %d",
 			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}
-	if err != nil || flags.Keep {
-		opt.Say("data and logs are in %s", opt.Dir)
+	if err != nil || opt.Keep {
+		opt.Say("data and logs are in %s", o.dir)
 		return err
 	}
-	return errors.Join(stack.Remove(filepath.Join(opt.Dir, "stack")), os.RemoveAll(root))
+	return o.remove()
 }

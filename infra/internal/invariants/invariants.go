@@ -30,6 +30,8 @@ type Checker struct {
 	DB        *sqlx.DB
 	S3        *minio.Client
 	Bucket    string
+
+	closers []func() error // close the connections that Open has made
 }
 
 // Row is a job's row in the tracker's table.

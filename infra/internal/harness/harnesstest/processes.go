@@ -94,12 +94,11 @@ func StartSystem(t *testing.T, o SystemOptions) *System {
 			},
 		},
 	})
-	checker, closeChecker, err := invariants.Open(harness.Connections(s.Stack.Endpoints, settings))
-	if err != nil {
+	var err error
+	if s.Checker, err = invariants.Open(harness.Connections(s.Stack.Endpoints, settings)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = closeChecker() })
-	s.Checker = checker
+	t.Cleanup(func() { _ = s.Checker.Close() })
 	s.createToken()
 	s.health = watchHealth(s)
 	return s
