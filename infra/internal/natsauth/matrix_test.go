@@ -24,7 +24,7 @@ const password = "password-of-the-test"
 // TestMain sets the passwords that the configuration file reads from the environment.
 func TestMain(m *testing.M) {
 	for _, name := range append(natsauth.Names(), "sys") {
-		if err := os.Setenv(natsauth.PasswordVariable(name), password); err != nil {
+		if err := os.Setenv(passwordVariable(name), password); err != nil {
 			panic(err)
 		}
 	}
