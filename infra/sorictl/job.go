@@ -166,8 +166,8 @@ func describeObjects(ctx context.Context, settings config.Lookup, id string) (st
 		return "", err
 	}
 	text := ""
-	err = bucket.each(ctx, id, func(_ string, o minio.ObjectInfo) {
-		text = joined(text, fmt.Sprintf("s3://%s/%s, %d bytes, %s", bucket.bucket, tail.Clean(o.Key), o.Size, o.LastModified.UTC().Format(stamp)))
+	err = bucket.EachObject(ctx, id, func(_ string, o minio.ObjectInfo) {
+		text = joined(text, fmt.Sprintf("s3://%s/%s, %d bytes, %s", bucket.Bucket, tail.Clean(o.Key), o.Size, o.LastModified.UTC().Format(stamp)))
 	})
 	return orNone(text), err
 }

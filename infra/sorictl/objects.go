@@ -1,32 +1,19 @@
 package main
 
 import (
-	"context"
-
-	"github.com/minio/minio-go/v7"
-
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/shared/config"
 	"sori.internal/shared/objectstore"
 )
 
-// objects reads the bucket. It never writes, because the uploader owns the bucket.
-type objects struct {
-	client *minio.Client
-	bucket string
-}
-
-// openObjects returns an S3 client. It does not connect.
-func openObjects(settings config.Lookup) (objects, error) {
+// openObjects returns a reader of the bucket. It does not connect. Nothing here writes to the bucket,
+// because the uploader owns it.
+func openObjects(settings config.Lookup) (bucket invariants.Checker, err error) {
 	var cfg objectstore.Config
 	if err := config.Load(settings, &cfg); err != nil {
-		return objects{}, err
+		return bucket, err
 	}
-	client, err := objectstore.Open(cfg)
-	return objects{client, cfg.Bucket}, err
-}
-
-// each calls the function see for each object of a job, or for those of every job if the parameter job is empty.
-func (o objects) each(ctx context.Context, job string, see func(job string, info minio.ObjectInfo)) error {
-	return invariants.EachObject(ctx, o.client, o.bucket, job, see)
+	bucket.Bucket = cfg.Bucket
+	bucket.S3, err = objectstore.Open(cfg)
+	return bucket, err
 }

@@ -90,7 +90,7 @@ func (s *survey) of(job string) *known {
 }
 
 // take reads the log, the rows and the bucket, and returns the survey.
-func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey, error) {
+func take(ctx context.Context, b *bus.Bus, table rows, bucket invariants.Checker) (*survey, error) {
 	s := &survey{jobs: map[string]*known{}, leaving: map[string]bool{}}
 	before, err := b.Stream(event.Jobs()).Info(ctx)
 	if err != nil {
@@ -100,7 +100,7 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	if s.cleared, err = seenTo(ctx, b, erasures, before.LastSeq); err != nil {
 		return nil, err
 	}
-	if err := bucket.each(ctx, "", func(job string, o minio.ObjectInfo) {
+	if err := bucket.EachObject(ctx, "", func(job string, o minio.ObjectInfo) {
 		k := s.of(job)
 		k.objects = append(k.objects, o.Key)
 	}); err != nil {

@@ -137,8 +137,8 @@ const recordings = objectstore.Recordings
 
 // EachObject calls the function see for each object of a job, or for those of every job if the parameter job is empty.
 // It skips objects whose key contains no job id, which Sori has not stored.
-func EachObject(ctx context.Context, client *minio.Client, bucket, job string, see func(job string, info minio.ObjectInfo)) error {
-	return eachRecording(ctx, client, bucket, job, func(name string, info minio.ObjectInfo) {
+func (c Checker) EachObject(ctx context.Context, job string, see func(job string, info minio.ObjectInfo)) error {
+	return c.eachRecording(ctx, job, func(name string, info minio.ObjectInfo) {
 		if id, ok := event.ParseJobID(name); ok {
 			see(id, info)
 		}
@@ -147,12 +147,12 @@ func EachObject(ctx context.Context, client *minio.Client, bucket, job string, s
 
 // eachRecording calls the function see for each object whose key, without the prefix of recordings, begins with the
 // parameter prefix. The first argument of see is the part of the key that should be a job id.
-func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix string, see func(name string, info minio.ObjectInfo)) error {
+func (c Checker) eachRecording(ctx context.Context, prefix string, see func(name string, info minio.ObjectInfo)) error {
 	ctx, cancel := context.WithCancel(ctx) // stops the listing if this function returns early
 	defer cancel()
-	for info := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: recordings + prefix, Recursive: true}) {
+	for info := range c.S3.ListObjects(ctx, c.Bucket, minio.ListObjectsOptions{Prefix: recordings + prefix, Recursive: true}) {
 		if info.Err != nil {
-			return objectstore.Translate("list bucket "+bucket, info.Err)
+			return objectstore.Translate("list bucket "+c.Bucket, info.Err)
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(info.Key, recordings), "_")
 		see(name, info)
@@ -164,7 +164,7 @@ func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix str
 // of the id stands for the job.
 func (c Checker) Objects(ctx context.Context) (map[string]int, error) {
 	found := map[string]int{}
-	err := eachRecording(ctx, c.S3, c.Bucket, "", func(name string, _ minio.ObjectInfo) { found[name]++ })
+	err := c.eachRecording(ctx, "", func(name string, _ minio.ObjectInfo) { found[name]++ })
 	return found, err
 }
 
