@@ -20,28 +20,6 @@ import (
 // partSize is the size of all parts but the last, in bytes. It is the smallest one that S3 allows.
 const partSize = 5 << 20
 
-// partsUpload is an upload in parts.
-type partsUpload struct {
-	Key string `json:"key"`
-	ID  string `json:"uploadId"`
-	Job string `json:"job_id"`
-}
-
-// path returns the path of a request for the upload.
-func (u partsUpload) path(action string) string {
-	p := "/s3/multipart/" + url.PathEscape(u.ID)
-	if action != "" {
-		p += "/" + action
-	}
-	return p + "?key=" + url.QueryEscape(u.Key)
-}
-
-// part is a part that S3 has.
-type part struct {
-	PartNumber int
-	ETag       string
-}
-
 // sendParts sends the recording to S3 in parts, as Uppy does.
 func (s *session) sendParts(ctx context.Context) bool {
 	for round := 0; ctx.Err() == nil; round++ {
@@ -72,7 +50,7 @@ func (s *session) sendParts(ctx context.Context) bool {
 }
 
 // beginParts begins an upload. If the response is lost, the uploader removes the unfinished upload later.
-func (s *session) beginParts(ctx context.Context) (u partsUpload, ok bool) {
+func (s *session) beginParts(ctx context.Context) (u client.PartsUpload, ok bool) {
 	_, _, ok = s.ask(ctx, "begin of an upload in parts", func() client.Request {
 		r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: "/s3/multipart", Into: &u}, map[string]any{ // encoding texts cannot fail
 			"filename": s.name, "type": "audio/wav", "metadata": map[string]string{"token_id": strconv.FormatInt(s.clients.opt.Token, 10)},
@@ -84,20 +62,20 @@ func (s *session) beginParts(ctx context.Context) (u partsUpload, ok bool) {
 }
 
 // putParts sends the parts in any order. With damage it first sends other bytes as the first part.
-func (s *session) putParts(ctx context.Context, u partsUpload, damage bool) ([]part, bool) {
+func (s *session) putParts(ctx context.Context, u client.PartsUpload, damage bool) ([]client.Part, bool) {
 	bodies := slices.Collect(slices.Chunk(s.file, partSize))
 	if damage {
 		if _, ok := s.putPart(ctx, u, 1, bytes.Repeat([]byte{7}, len(bodies[0]))); !ok {
 			return nil, false
 		}
 	}
-	var parts []part
+	var parts []client.Part
 	for _, i := range rand.New(rand.NewPCG(s.upload.seed, 0)).Perm(len(bodies)) { // the same seed gives the same order
 		etag, ok := s.putPart(ctx, u, i+1, bodies[i])
 		if !ok {
 			return nil, false
 		}
-		parts = append(parts, part{i + 1, etag})
+		parts = append(parts, client.Part{PartNumber: i + 1, ETag: etag})
 	}
 	if s.upload.quirk == lists {
 		return s.listParts(ctx, u, parts)
@@ -106,12 +84,12 @@ func (s *session) putParts(ctx context.Context, u partsUpload, damage bool) ([]p
 }
 
 // putPart sends a part, with a newly signed URL for each attempt, and returns its ETag.
-func (s *session) putPart(ctx context.Context, u partsUpload, number int, body []byte) (etag string, ok bool) {
+func (s *session) putPart(ctx context.Context, u client.PartsUpload, number int, body []byte) (etag string, ok bool) {
 	for ctx.Err() == nil {
 		var signed struct{ URL string }
 		what := fmt.Sprintf("URL of part %d of job %s", number, u.Job)
 		if _, _, ok := s.ask(ctx, what, func() client.Request {
-			return client.Request{Path: u.path(strconv.Itoa(number)), Into: &signed}
+			return client.Request{Path: u.Path(strconv.Itoa(number)), Into: &signed}
 		}); !ok {
 			return "", false
 		}
@@ -127,8 +105,8 @@ func (s *session) putPart(ctx context.Context, u partsUpload, number int, body [
 }
 
 // listParts returns the parts that S3 has. It records a violation for each part that was sent and is missing.
-func (s *session) listParts(ctx context.Context, u partsUpload, sent []part) (found []part, ok bool) {
-	_, _, ok = s.ask(ctx, "list of the parts of job "+u.Job, func() client.Request { return client.Request{Path: u.path(""), Into: &found} })
+func (s *session) listParts(ctx context.Context, u client.PartsUpload, sent []client.Part) (found []client.Part, ok bool) {
+	_, _, ok = s.ask(ctx, "list of the parts of job "+u.Job, func() client.Request { return client.Request{Path: u.Path(""), Into: &found} })
 	for _, p := range sent {
 		if ok && !slices.Contains(found, p) {
 			s.clients.ledger.violate(Durable, "part %d of job %s is not listed", p.PartNumber, u.Job)
@@ -137,17 +115,11 @@ func (s *session) listParts(ctx context.Context, u partsUpload, sent []part) (fo
 	return found, ok
 }
 
-// completion returns the request that completes the upload.
-func (u partsUpload) completion(parts []part, into any) client.Request {
-	r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: u.path("complete"), Into: into}, map[string]any{"parts": parts}) // encoding the parts cannot fail
-	return r
-}
-
 // completeParts completes the upload, and reports whether it has become a job.
-func (s *session) completeParts(ctx context.Context, u partsUpload, parts []part) bool {
+func (s *session) completeParts(ctx context.Context, u client.PartsUpload, parts []client.Part) bool {
 	complete := func(s *session) bool {
-		var done partsUpload
-		_, refusal, ok := s.ask(ctx, "completion of job "+u.Job, func() client.Request { return u.completion(parts, &done) }, http.StatusUnprocessableEntity)
+		var done client.PartsUpload
+		_, refusal, ok := s.ask(ctx, "completion of job "+u.Job, func() client.Request { return u.Completion(parts, &done) }, http.StatusUnprocessableEntity)
 		if ok && refusal == nil && done.Job != u.Job {
 			s.clients.ledger.violate(Answers, "the upload of job %s became job %s", u.Job, done.Job)
 		}
@@ -178,13 +150,13 @@ func (s *session) completeParts(ctx context.Context, u partsUpload, parts []part
 }
 
 // abortParts removes the upload, and checks that the upload cannot be completed after that.
-func (s *session) abortParts(ctx context.Context, u partsUpload, parts []part) bool {
+func (s *session) abortParts(ctx context.Context, u client.PartsUpload, parts []client.Part) bool {
 	if _, _, ok := s.ask(ctx, "removal of the upload of job "+u.Job, func() client.Request {
-		return client.Request{Method: http.MethodDelete, Path: u.path("")}
+		return client.Request{Method: http.MethodDelete, Path: u.Path("")}
 	}, http.StatusNotFound); !ok {
 		return false
 	}
-	s.absent(ctx, "completion of the removed upload of job "+u.Job, func() client.Request { return u.completion(parts, nil) })
+	s.absent(ctx, "completion of the removed upload of job "+u.Job, func() client.Request { return u.Completion(parts, nil) })
 	return true
 }
 

@@ -51,7 +51,7 @@ func (s *session) intrude(ctx context.Context) {
 }
 
 // intrudeParts sends requests for an upload in parts as the next owner, and with the key of another upload.
-func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part) {
+func (s *session) intrudeParts(ctx context.Context, u client.PartsUpload, parts []client.Part) {
 	other := u
 	other.Key = "audio/" + strings.Map(func(r rune) rune { // a key with the id of another job
 		if r == '1' {
@@ -65,12 +65,12 @@ func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part)
 		as   *session
 		make func() client.Request
 	}{
-		{"list the parts of", stranger, func() client.Request { return client.Request{Path: u.path("")} }},
-		{"sign a part of", stranger, func() client.Request { return client.Request{Path: u.path("1")} }},
-		{"complete", stranger, func() client.Request { return u.completion(parts, nil) }},
-		{"remove", stranger, func() client.Request { return client.Request{Method: http.MethodDelete, Path: u.path("")} }},
-		{"sign a part with another key of", s, func() client.Request { return client.Request{Path: other.path("1")} }},
-		{"complete with another key", s, func() client.Request { return other.completion(parts, nil) }},
+		{"list the parts of", stranger, func() client.Request { return client.Request{Path: u.Path("")} }},
+		{"sign a part of", stranger, func() client.Request { return client.Request{Path: u.Path("1")} }},
+		{"complete", stranger, func() client.Request { return u.Completion(parts, nil) }},
+		{"remove", stranger, func() client.Request { return client.Request{Method: http.MethodDelete, Path: u.Path("")} }},
+		{"sign a part with another key of", s, func() client.Request { return client.Request{Path: other.Path("1")} }},
+		{"complete with another key", s, func() client.Request { return other.Completion(parts, nil) }},
 	} {
 		r.as.refused(ctx, fmt.Sprintf("%s the upload of job %s", r.what, u.Job), func(c *client.Client) error {
 			_, err := c.Do(ctx, r.make())

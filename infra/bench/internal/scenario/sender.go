@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -104,19 +103,15 @@ func (s *sender) inParts(ctx context.Context, audio *loadgen.Noise, n uint64) (s
 	if err != nil {
 		return "", err
 	}
-	var begun struct {
-		Key, UploadID string
-		JobID         string `json:"job_id"`
-	}
-	begin.Into = &begun
+	var u client.PartsUpload
+	begin.Into = &u
 	if _, err := s.api.Do(ctx, begin); err != nil {
 		return "", err
 	}
-	at, key := "/s3/multipart/"+url.PathEscape(begun.UploadID), "?key="+url.QueryEscape(begun.Key)
-	parts, body := []map[string]any{}, audio.Body(n)
+	parts, body := []client.Part{}, audio.Body(n)
 	for number := 1; int64(number-1)*wayPart < audio.Size(); number++ {
 		var signed struct{ URL string }
-		if _, err := s.api.Do(ctx, client.Request{Path: fmt.Sprintf("%s/%d%s", at, number, key), Into: &signed}); err != nil {
+		if _, err := s.api.Do(ctx, client.Request{Path: u.Path(strconv.Itoa(number)), Into: &signed}); err != nil {
 			return "", err
 		}
 		size := min(wayPart, audio.Size()-int64(number-1)*wayPart)
@@ -124,14 +119,10 @@ func (s *sender) inParts(ctx context.Context, audio *loadgen.Noise, n uint64) (s
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, map[string]any{"PartNumber": number, "ETag": put.Get("ETag")})
+		parts = append(parts, client.Part{PartNumber: number, ETag: put.Get("ETag")})
 	}
-	complete, err := client.JSON(client.Request{Method: http.MethodPost, Path: at + "/complete" + key}, map[string]any{"parts": parts})
-	if err != nil {
-		return "", err
-	}
-	_, err = s.api.Do(ctx, complete)
-	return begun.JobID, err
+	_, err = s.api.Do(ctx, u.Completion(parts, nil))
+	return u.Job, err
 }
 
 func (s *sender) asForm(ctx context.Context, audio *loadgen.Noise, n uint64) (string, error) {
