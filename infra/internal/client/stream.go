@@ -15,6 +15,9 @@ import (
 // ErrNoEnd means that a stream ended before its job did.
 var ErrNoEnd = errors.New("the stream ended before the job did")
 
+// ErrBroken means that a stream broke in the middle.
+var ErrBroken = errors.New("read a stream")
+
 // errEnd stops reading after the terminal frame.
 var errEnd = errors.New("the job has ended")
 
@@ -44,12 +47,12 @@ type Event struct {
 const maxEvent = 16 << 20
 
 // ReadEvents calls the function take for every complete event of a stream. It returns nil at the end of the
-// stream, or the error of take. lastID is the id for events before the first one with an id. An incomplete
+// stream, ErrBroken, or the error of take. lastID is the id for events before the first one with an id. An incomplete
 // event at the end is ignored, as browsers do.
 func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
 	for e, err := range sse.Read(stream, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 		if err != nil {
-			return fmt.Errorf("read a stream: %w", err)
+			return fmt.Errorf("%w: %w", ErrBroken, err)
 		}
 		if e.Data == "" {
 			continue // an event with only an id

@@ -2,7 +2,6 @@ package loadgen
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,13 +91,9 @@ func follow(ctx context.Context, c *client.Client, job, lastID string, see func(
 // returns nil, because the viewer connects again. It returns an error for a frame that cannot be
 // decoded, and the error of see.
 func frames(stream io.Reader, lastID string, see func(client.Job) error) error {
-	var wrong error
-	_ = client.ReadEvents(stream, lastID, func(e client.Event) error {
-		f := client.Job{ID: e.ID}
-		if wrong = json.Unmarshal([]byte(e.Data), &f); wrong == nil {
-			wrong = see(f)
-		}
-		return wrong
-	})
-	return wrong
+	err := client.ReadFrames(stream, lastID, see)
+	if errors.Is(err, client.ErrBroken) {
+		return nil
+	}
+	return err
 }
