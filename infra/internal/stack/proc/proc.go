@@ -38,6 +38,14 @@ type User struct {
 	UID, GID uint32
 }
 
+// credential returns the user and group for a process, without supplementary groups; nil for the current user.
+func credential(u *User) *syscall.Credential {
+	if u == nil {
+		return nil
+	}
+	return &syscall.Credential{Uid: u.UID, Gid: u.GID}
+}
+
 // Spec describes a process to start.
 type Spec struct {
 	Name string // name of the process in logs and errors
