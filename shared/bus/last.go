@@ -43,13 +43,47 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 }
 
 // LastPerSubject returns the newest message on each subject that matches a filter, oldest first.
-// Any replica may answer, even one that lags behind the leader.
+// Any replica may answer, even one that lags behind the leader. The filter must match few subjects
+// (see lastPage); LastOfAll has no such limit.
 func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, error) {
-	tried := "read the last messages on " + filter
+	return s.lastOf(ctx, "read the last messages on "+filter, filter)
+}
+
+// lastPage is the number of subjects for which LastOfAll requests the last messages at a time. The
+// server refuses a request that matches more than 1024 subjects, and the client library drops
+// messages if more than nats.SyncQueueLen arrive at once.
+const lastPage = 256
+
+// LastOfAll is like LastPerSubject, for a filter that may match any number of subjects. It lists the
+// subjects first, so it sends more requests, and leaves out subjects that get their first message
+// meanwhile.
+func (s *Stream) LastOfAll(ctx context.Context, filter string) ([]Message, error) {
+	subjects, err := s.Subjects(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	var found []Message
+	for page := range slices.Chunk(subjects, lastPage) {
+		messages, err := s.lastOf(ctx, "read the last messages on "+filter, page...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, messages...)
+	}
+	slices.SortFunc(found, bySeq)
+	return found, nil
+}
+
+// lastOf returns the newest message on each subject that matches one of the filters, oldest first.
+func (s *Stream) lastOf(ctx context.Context, tried string, filters ...string) ([]Message, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	ns := s.bus.cfg.Namespace
-	msgs, err := jetstreamext.GetLastMsgsFor(ctx, s.bus.js, ns.Stream(s.name), []string{ns.Subject(filter)})
+	subjects := make([]string, len(filters))
+	for i, f := range filters {
+		subjects[i] = ns.Subject(f)
+	}
+	msgs, err := jetstreamext.GetLastMsgsFor(ctx, s.bus.js, ns.Stream(s.name), subjects)
 	if err != nil {
 		return nil, translate(tried, err)
 	}
@@ -66,9 +100,11 @@ func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, 
 	if err := ctx.Err(); err != nil { // the iteration may have ended early, before the last message
 		return nil, translate(tried, err)
 	}
-	slices.SortFunc(found, func(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(found, bySeq)
 	return found, nil
 }
+
+func bySeq(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) }
 
 // LastFromLeader returns the newest message whose subject matches a filter, or nil if there is
 // none. It reads from the leader of the stream.

@@ -236,6 +236,10 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 			_, err := stream.LastFromLeader(ctx, event.LogSubject(job))
 			return err
 		},
+		"Stream.LastOfAll": func(ctx context.Context) error {
+			_, err := stream.LastOfAll(ctx, event.LogSubject(job))
+			return err
+		},
 		"Stream.LastPerSubject": func(ctx context.Context) error {
 			_, err := stream.LastPerSubject(ctx, event.LogSubject(job))
 			return err

@@ -109,7 +109,7 @@ func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
 // allOf reads all uploads of one way. It logs and skips a record that cannot be decoded, for
 // example one of a newer release, so that the other uploads are completed and swept.
 func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, error) {
-	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
+	messages, err := s.stream.LastOfAll(ctx, event.UploadsOf(way))
 	if err != nil {
 		return nil, err
 	}
