@@ -162,12 +162,12 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 }
 
 // EraseEnded erases a job whose retention has passed. It does nothing if the job, according to its
-// log, has not ended or ended later than the parameter before. If the log has expired, EraseEnded
-// relies on the record, since such a job cannot be retried. If the log has newer events than the
-// record, EraseEnded updates the record.
+// log, has not ended or ended later than the parameter before. If the log has expired, even if its
+// recording has been deleted since, EraseEnded relies on the record, since such a job cannot be
+// retried. If the log has newer events than the record, EraseEnded updates the record.
 func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
 	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
-		if log.Erased() || len(log) > 0 && !endedBy(log, before) {
+		if log.Erased() || !forgotten(log) && !endedBy(log, before) {
 			return nil, nil
 		}
 		erased := erased(ended.JobID, log)

@@ -136,6 +136,28 @@ func TestAJobWhoseLogHasExpiredIsErasedUnlessTheLogIsCrowded(t *testing.T) {
 	}
 }
 
+// The event expired is newer than the end of its job, and stays in the log for JOBS_MAX_AGE after it.
+func TestAJobWhoseLogHasOnlyExpiredIsErasedInTime(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.completed()
+	e.expireLog(id)
+	must(t, e.retention(job.Retention{Audio: time.Nanosecond}, 0).Sweep(e.Context(), time.Now().Add(time.Second)))
+	e.wantLast(id, event.NameExpired)
+	s, _, err := e.rows.Find(e.Context(), id)
+	must(t, err)
+	log, err := e.jobs.Read(e.Context(), id)
+	must(t, err)
+	between := s.EndedAt.Add(log[0].Time.Sub(s.EndedAt) / 2) // after the end of the job, and before expired
+	must(t, e.retention(job.Retention{Result: month}, 0).Sweep(e.Context(), between.Add(month)))
+	e.wantStatus(id, job.Erased, "")
+	log, err = e.jobs.Read(e.Context(), id)
+	must(t, err)
+	if erased, ok := event.Last[event.Erased](log); !ok || erased.Owner != "alice" {
+		t.Errorf("%+v", log)
+	}
+}
+
 func TestACrowdedLogIsFreedOfJobsThatStillHaveTheirLogs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
