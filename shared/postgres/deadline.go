@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"sori.internal/shared/fault"
 )
 
 // connector makes connections that apply the deadlines of their callers.
@@ -110,10 +112,12 @@ type driverConn interface {
 }
 
 // session is a connection that applies the deadlines of its callers. For rows and transactions, the
-// deadline is that of the call that began them.
+// deadline is that of the call that began them. The pool closes a session that is read-only.
 type session struct {
 	driverConn
 	net net.Conn
+
+	readOnly bool // a statement failed since the session may not write
 }
 
 // answersWithin is how long after a deadline a server may take to respond to a cancel request.
@@ -138,7 +142,12 @@ func (s *session) keepTo(ctx context.Context) context.Context {
 
 // BeginTx implements driver.ConnBeginTx.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // package sql checks the error, here and below
+	tx, err := s.driverConn.BeginTx(s.keepTo(ctx), opts)
+	if SQLState(err) == codeUnsupported { // the driver begins transactions with READ WRITE, which a standby refuses
+		s.readOnly = true
+		err = fault.Unreachable("database", err)
+	}
+	return tx, err //nolint:wrapcheck // package sql checks the error, here and below
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
@@ -148,13 +157,34 @@ func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt
 
 // ExecContext implements driver.ExecerContext.
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return s.driverConn.ExecContext(s.keepTo(ctx), query, args) //nolint:wrapcheck // as above
+	result, err := s.driverConn.ExecContext(s.keepTo(ctx), query, args)
+	s.check(err)
+	return result, err //nolint:wrapcheck // as above
 }
 
 // QueryContext implements driver.QueryerContext.
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return s.driverConn.QueryContext(s.keepTo(ctx), query, args) //nolint:wrapcheck // as above
+	rows, err := s.driverConn.QueryContext(s.keepTo(ctx), query, args)
+	s.check(err)
+	return rows, err //nolint:wrapcheck // as above
 }
+
+// The SQLSTATEs of a server that only reads: read_only_sql_transaction, and feature_not_supported at the
+// beginning of a transaction.
+const (
+	codeReadOnly    = "25006"
+	codeUnsupported = "0A000"
+)
+
+// check notices that a statement failed since the session is read-only, which does not end by
+// itself: after a failover the session may lead to the former primary, and a session keeps its
+// value of default_transaction_read_only, which managed databases set while their disk is full.
+func (s *session) check(err error) {
+	s.readOnly = s.readOnly || SQLState(err) == codeReadOnly
+}
+
+// IsValid implements driver.Validator. The pool calls it when a caller returns the connection.
+func (s *session) IsValid() bool { return !s.readOnly && s.driverConn.IsValid() }
 
 // Ping implements driver.Pinger.
 func (s *session) Ping(ctx context.Context) error {

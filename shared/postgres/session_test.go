@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,8 @@ import (
 
 // recorder forwards connections to a server and records what the client sends.
 type recorder struct {
-	url string
+	url     string
+	standby atomic.Bool // the server refuses transactions that write, as a standby does
 
 	mu       sync.Mutex
 	made     int      // number of connections
@@ -77,10 +79,21 @@ func (r *recorder) serve(client net.Conn, target string) {
 		if _, err := io.ReadFull(said, kind); err != nil || body(said) == nil {
 			return
 		}
+		if r.standby.Load() && bytes.HasSuffix(message.Bytes(), []byte("BEGIN READ WRITE\x00")) {
+			message.Reset()
+			message.Write(query(`DO $$BEGIN RAISE EXCEPTION 'in recovery' USING ERRCODE = '0A000'; END$$`))
+		}
 		r.mu.Lock()
 		r.messages += string(kind)
 		r.mu.Unlock()
 	}
+}
+
+// query returns the message of a simple query.
+func query(text string) []byte {
+	const ownLength, end = 4, 1
+	length := uint32(ownLength + len(text) + end)
+	return append(binary.BigEndian.AppendUint32([]byte{'Q'}, length), text+"\x00"...)
 }
 
 // body reads the rest of a message: the length, which includes its own four bytes, and the content.
@@ -151,6 +164,68 @@ func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
 		if sent := r.since(func() { must(t, ask()) }); sent != "PBDES" { // the message types Parse, Bind, Describe, Execute and Sync
 			t.Errorf("%s: %s", name, sent)
 		}
+	}
+}
+
+// After a failover, a connection may lead to the former primary, which only reads. The database of
+// this test is read-only for sessions that begin at a certain time, and they stay so.
+func TestASessionThatIsReadOnlyIsReplaced(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	u, err := url.Parse(k.Database())
+	must(t, err)
+	database := pq.QuoteIdentifier(strings.TrimPrefix(u.Path, "/"))
+	admin := open(t, k.Database(), "s")
+	admin.SetMaxOpenConns(1) // the session that begins first may always write
+	exec := func(statement string) {
+		t.Helper()
+		_, err := admin.ExecContext(k.Context(), statement)
+		must(t, err)
+	}
+	exec(`CREATE TABLE public.notes (id bigint)`)
+	for name, write := range map[string]func(*sqlx.DB) error{
+		"statement": func(db *sqlx.DB) error {
+			_, err := db.ExecContext(k.Context(), `INSERT INTO public.notes VALUES ($1)`, 1)
+			return err
+		},
+		"query": func(db *sqlx.DB) error {
+			var id int64
+			return db.GetContext(k.Context(), &id, `INSERT INTO public.notes VALUES ($1) RETURNING id`, 1)
+		},
+	} {
+		exec(`ALTER DATABASE ` + database + ` SET default_transaction_read_only = on`)
+		db := open(t, k.Database(), "s")
+		if err := postgres.Translate("write", write(db)); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s of a read-only session: %v", name, err)
+		}
+		exec(`ALTER DATABASE ` + database + ` RESET default_transaction_read_only`)
+		if err := write(db); err != nil {
+			t.Errorf("%s after that: %v", name, err)
+		}
+	}
+}
+
+// A standby answers the beginning of a transaction like the server behind this recorder. If the error
+// counted as a defect, it would fail jobs.
+func TestATransactionAtAStandbyIsRepeatedAtAnotherConnection(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	r := record(t, k.Database())
+	r.standby.Store(true)
+	db := open(t, r.url, "s")
+	write := func() error {
+		return postgres.Tx(k.Context(), db, func(tx *sqlx.Tx) error {
+			_, err := tx.ExecContext(k.Context(), `SELECT 1`)
+			return err
+		})
+	}
+	if err := postgres.Translate("write", write()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("at a standby: %v", err)
+	}
+	before := r.connections()
+	r.standby.Store(false)
+	if err := write(); err != nil || r.connections() != before+1 {
+		t.Errorf("after that: %v, %d connections after %d", err, r.connections(), before)
 	}
 }
 
