@@ -25,19 +25,18 @@ func (s *Store) AppendAudit(ctx context.Context, entries []audit.Entry) error {
 	return translate("write audit entries", err)
 }
 
-// DeleteAudit implements audit.Store.
+// DeleteAudit implements audit.Store. Replicas that sweep at the same time delete different rows.
 func (s *Store) DeleteAudit(ctx context.Context, before time.Time) (int64, error) {
 	const query = `
 		DELETE FROM catalogue.audit_log
-		WHERE at < $1`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, before)
-	if err != nil {
-		return 0, translate("delete audit entries", err)
-	}
-	n, err := result.RowsAffected()
-	return n, translate("delete audit entries", err)
+		WHERE id IN (
+			SELECT id
+			FROM catalogue.audit_log
+			WHERE at < $2
+			ORDER BY at
+			LIMIT $1
+			FOR UPDATE SKIP LOCKED)`
+	return s.deleteInBatches(ctx, "delete audit entries", query, before)
 }
 
 // Audit returns the newest entries that match a filter, at most limit entries. It sorts them from

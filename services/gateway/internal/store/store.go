@@ -141,6 +141,32 @@ func deleteEntry[T any](
 	return nil
 }
 
+// deleteBatch is the largest number of rows that one statement of a sweep deletes. A statement for
+// all old rows could take longer than queryTimeout, and then no sweep would ever succeed.
+const deleteBatch = 1000
+
+// deleteInBatches repeats a statement that deletes at most $1 rows until none is left, and returns
+// the number of deleted rows. args are the further arguments of the statement.
+func (s *Store) deleteInBatches(ctx context.Context, tried, statement string, args ...any) (deleted int64, err error) {
+	batch := func() (int64, error) {
+		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+		defer cancel()
+		result, err := s.db.ExecContext(ctx, statement, append([]any{deleteBatch}, args...)...)
+		if err != nil {
+			return 0, translate(tried, err)
+		}
+		n, err := result.RowsAffected()
+		return n, translate(tried, err)
+	}
+	for {
+		n, err := batch()
+		deleted += n
+		if err != nil || n < deleteBatch {
+			return deleted, err
+		}
+	}
+}
+
 // translate converts a database error to a failure with a kind. A missing table means that the
 // migrations have not run yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {

@@ -102,23 +102,9 @@ func (s *Store) Free(ctx context.Context, c upload.Claim) error {
 	return translate("free the key of job "+c.Job, err)
 }
 
-// sweepBatch is the maximal number of rows that one statement of a sweep locks.
-const sweepBatch = 1000
-
 // DeleteExpiredKeys implements upload.ExpiredKeys. Replicas that sweep at the same time delete
 // different rows.
 func (s *Store) DeleteExpiredKeys(ctx context.Context) (int64, error) {
-	var deleted int64
-	for {
-		n, err := s.deleteExpiredKeys(ctx)
-		deleted += n
-		if err != nil || n < sweepBatch {
-			return deleted, err
-		}
-	}
-}
-
-func (s *Store) deleteExpiredKeys(ctx context.Context) (int64, error) {
 	const query = `
 		DELETE FROM catalogue.upload_keys
 		WHERE key_hash IN (
@@ -129,12 +115,5 @@ func (s *Store) deleteExpiredKeys(ctx context.Context) (int64, error) {
 			ORDER BY expires_at
 			LIMIT $1
 			FOR UPDATE SKIP LOCKED)`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, sweepBatch)
-	if err != nil {
-		return 0, translate("delete expired keys", err)
-	}
-	n, err := result.RowsAffected()
-	return n, translate("delete expired keys", err)
+	return s.deleteInBatches(ctx, "delete expired keys", query)
 }
