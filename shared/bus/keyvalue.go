@@ -16,7 +16,15 @@ type KeyValue struct{ kv jetstream.KeyValue }
 // Config.Provision it fails with fault.Unavailable instead.
 func (b *Bus) KeyValue(ctx context.Context, bucket string) (*KeyValue, error) {
 	kv, _, err := b.ensureBucket(ctx, bucket)
-	return kv, err
+	if err != nil {
+		return nil, err
+	}
+	if _, done := b.replicated.LoadOrStore(bucket, true); !done {
+		if _, err := b.replicateBucket(ctx, bucket); err != nil { // the bucket can be used as it is
+			b.log.Warn().Err(err).Str("resource", "bucket "+bucket).Msg("number of replicas not changed")
+		}
+	}
+	return kv, nil
 }
 
 func (b *Bus) ensureBucket(ctx context.Context, bucket string) (*KeyValue, Action, error) {
@@ -35,6 +43,33 @@ func (b *Bus) ensureBucket(ctx context.Context, bucket string) (*KeyValue, Actio
 		return nil, Unchanged, translate("open the bucket "+bucket, err)
 	}
 	return &KeyValue{kv}, action, nil
+}
+
+// replicateBucket gives a bucket the number of replicas in the settings, which may have changed since
+// the bucket was created, for example because a single server has become a cluster. Without
+// Config.Provision it changes nothing.
+func (b *Bus) replicateBucket(ctx context.Context, bucket string) (Action, error) {
+	const prefix = "KV_" // of the names of the streams in which buckets are stored
+	tried := "replicate the bucket " + bucket
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, prefix+b.cfg.Namespace.Stream(bucket))
+	if err != nil {
+		return Unchanged, translate(tried, err)
+	}
+	wanted := stream.CachedInfo().Config
+	if wanted.Replicas == b.cfg.Replicas {
+		return Unchanged, nil
+	}
+	if !b.cfg.Provision {
+		b.warnOfDifference("bucket " + bucket)
+		return Unchanged, nil
+	}
+	wanted.Replicas = b.cfg.Replicas
+	if _, err := b.js.UpdateStream(ctx, wanted); err != nil {
+		return Unchanged, translate(tried, err)
+	}
+	return Updated, nil
 }
 
 // Get returns the value of a key and its revision. The revision is 0 if the key does not exist.

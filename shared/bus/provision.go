@@ -61,6 +61,9 @@ func (b *Bus) Provision(ctx context.Context, r Resources) (changes []Change, err
 	}
 	for _, bucket := range r.Buckets {
 		_, action, err := b.ensureBucket(ctx, bucket)
+		if err == nil && action == Unchanged {
+			action, err = b.replicateBucket(ctx, bucket)
+		}
 		if err != nil {
 			return changes, err
 		}
