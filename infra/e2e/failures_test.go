@@ -84,7 +84,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	}
 }
 
-// letters waits for dead letters of a job and returns them.
+// letters waits for dead letters of a job and returns them, with their bodies.
 func letters(t *testing.T, w *harnesstest.Env, job string, n int) []deadletter.DeadLetter {
 	t.Helper()
 	b := w.Bus("test", event.Jobs(), event.Dead())
@@ -100,6 +100,13 @@ func letters(t *testing.T, w *harnesstest.Env, job string, n int) []deadletter.D
 		}
 		return nil
 	})
+	for i, l := range found {
+		full, err := deadletter.New(b).Get(w.Context(), l.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[i] = full
+	}
 	return found
 }
 

@@ -27,7 +27,7 @@ type DeadLetter struct {
 	Deliveries uint64    `json:"deliveries"` // how often the event was delivered
 	At         time.Time `json:"buried"`     // when the dead letter was stored
 	Trace      string    `json:"trace_id,omitempty"`
-	Body       []byte    `json:"-"`
+	Body       []byte    `json:"-"` // only from Get
 }
 
 // Store reads and deletes the dead letters of all consumers. It is safe for concurrent use.
@@ -40,14 +40,14 @@ type Store struct {
 func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Dead())} }
 
 // List returns the dead letters of a consumer, or of all consumers if the name is empty, oldest
-// first.
+// first. It leaves out their bodies: one may have half a megabyte, and there may be thousands.
 func (s *Store) List(ctx context.Context, consumer string) ([]DeadLetter, error) {
 	filter := event.AllDead
 	if consumer != "" {
 		filter = event.DeadSubject(consumer)
 	}
 	var letters []DeadLetter
-	err := s.stream.Scan(ctx, true, []string{filter}, func(m bus.Message) error {
+	err := s.stream.Scan(ctx, false, []string{filter}, func(m bus.Message) error {
 		letters = append(letters, parse(&m))
 		return nil
 	})

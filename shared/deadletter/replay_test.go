@@ -48,8 +48,13 @@ func TestAReplayHandlesAnEventAgainAsTheLogHoldsIt(t *testing.T) {
 	}
 	l := letters[0]
 	if l.Consumer != "rejecting" || l.Job != job || l.EventSeq != seq || l.Code != "data-refused" || l.Reason == "" || l.Deliveries != 1 ||
-		l.Trace != traceID || l.Subject != event.SubjectOf(job, event.NameReceived) || time.Since(l.At).Abs() > time.Minute || len(l.Body) == 0 {
+		l.Trace != traceID || l.Subject != event.SubjectOf(job, event.NameReceived) || time.Since(l.At).Abs() > time.Minute || len(l.Body) != 0 {
 		t.Errorf("letter %+v", l)
+	}
+	full, err := dead.Get(k.Context(), l.Seq)
+	must(t, err)
+	if len(full.Body) == 0 || full.EventSeq != seq {
+		t.Errorf("letter with its body %+v", full)
 	}
 	accept()
 	must(t, b.Replay(k.Context(), l.Consumer, l.EventSeq))
