@@ -70,6 +70,10 @@ func (c *Config) signer() analysis.SignerOptions {
 // maxConcurrency is the largest number of concurrent handlers. Each handler takes memory at the start.
 const maxConcurrency = 10_000
 
+// maxSlots is the largest ANALYSIS_MAX_RUNNING but 0. Every attempt reads all slots, one after the
+// other, within a few seconds: with too many slots no attempt would ever be sent.
+const maxSlots = 1000
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
@@ -87,7 +91,7 @@ func (c *Config) Check() error {
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
 	rules.Check(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, "ANALYSIS_CONCURRENCY must be from 1 to 10000")
-	rules.Check(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
+	rules.Check(c.MaxRunning >= 0 && c.MaxRunning <= maxSlots, "ANALYSIS_MAX_RUNNING must be from 0 to 1000; 0 means no limit")
 	rules.Check(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
 	rules.Check(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
 	rules.Check(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")

@@ -49,11 +49,14 @@ type Config struct {
 // minResultMemory is the smallest allowed RESULT_MEMORY, in bytes.
 const minResultMemory = 1 << 20
 
+// maxBatchSize is the largest BATCH_SIZE. A batch takes memory at the start, and is one transaction.
+const maxBatchSize = 10_000
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
 	rules.Check(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
-	rules.Check(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
+	rules.Check(c.BatchSize >= 1 && c.BatchSize <= maxBatchSize, "BATCH_SIZE must be from 1 to 10000")
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
 	rules.Check(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
 	rules.Check(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,5 +58,16 @@ func TestEveryBadSettingIsReportedAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not reported: %v", name, err)
 		}
+	}
+}
+
+func TestAHugeBatchIsRefused(t *testing.T) {
+	t.Parallel()
+	err := app.Run(t.Context(), lifecycle.Process{Stderr: io.Discard, Lookup: config.Map(map[string]string{
+		"NATS_URL": "nats://127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x", "BATCH_SIZE": "10001",
+		"DATABASE_MAX_CONNECTIONS": "1", // refused, too, so that the tracker never starts
+	})})
+	if err == nil || !strings.Contains(err.Error(), "BATCH_SIZE must be from 1 to 10000") {
+		t.Errorf("%v", err)
 	}
 }
