@@ -107,6 +107,7 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 	// A server that is killed forgets which messages this limit has removed. Earlier releases set it for
 	// the uploads, whose older records are purged since.
 	c.MaxMsgsPerSubject = unlimited
+	c.AllowMsgTTL = c.AllowMsgTTL || s.Lifetimes // the server refuses to turn it off
 	switch s.Retention {
 	case event.RetainStaging:
 		c.MaxBytes = b.cfg.StagingMaxBytes

@@ -75,6 +75,9 @@ func (b *Bus) publish(ctx context.Context, e event.Event, opts ...jetstream.Publ
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	opts = append(opts, jetstream.WithMsgID(event.ID(e)))
+	if lifetime := event.Lifetime(e, time.Now()); lifetime > 0 {
+		opts = append(opts, jetstream.WithMsgTTL(lifetime))
+	}
 	ack, err := b.js.PublishMsg(ctx, msg, opts...)
 	return ack, translate("publish "+event.ID(e), err)
 }

@@ -72,7 +72,9 @@ func (b *Bus) storeDeadLetter(ctx context.Context, c Consumer, msg jetstream.Msg
 	dead := nats.NewMsg(b.cfg.Namespace.Subject(event.DeadSubject(c.Name)))
 	dead.Data = msg.Data()
 	for k, v := range msg.Headers() {
-		if k != jetstream.MsgIDHeader && k != jetstream.ExpectedLastSubjSeqHeader && k != jetstream.ExpectedLastSubjSeqSubjHeader {
+		switch k {
+		case jetstream.MsgIDHeader, jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastSubjSeqSubjHeader, jetstream.MsgTTLHeader:
+		default: // those above are instructions for the stream
 			dead.Header[k] = v
 		}
 	}

@@ -175,3 +175,26 @@ func TestAMessageFollowsOnlyTheOneThatItsWriterKnows(t *testing.T) {
 		t.Errorf("%d messages are stored", len(messages))
 	}
 }
+
+// If the stream did not allow the header, it would refuse the event.
+func TestAWaitingEventIsKeptOnlyForItsLifetime(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	lifetime := func(w event.Waiting) string {
+		t.Helper()
+		w.JobID = k.NewJob()
+		must(t, b.Publish(k.Context(), w))
+		m, err := b.Stream(event.Jobs()).LastFromLeader(k.Context(), event.Subject(w))
+		if err != nil || m == nil {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		return m.Header.Get("Nats-TTL")
+	}
+	ttl, err := time.ParseDuration(lifetime(event.Waiting{Attempt: 1, Until: time.Now().Add(time.Hour), Code: "c"}))
+	if err != nil || ttl < time.Hour || ttl > 2*time.Hour {
+		t.Errorf("%v, %v", ttl, err)
+	}
+	if ttl := lifetime(event.Waiting{Attempt: 1, Since: time.Now(), Code: event.CodeSameRecording}); ttl != "" {
+		t.Errorf("without a time: %s", ttl)
+	}
+}

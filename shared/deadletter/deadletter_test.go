@@ -170,3 +170,23 @@ func TestADeadLetterOfAnErasedEventIsKept(t *testing.T) {
 		t.Errorf("letters %+v", letters)
 	}
 }
+
+// The stream of dead letters keeps every dead letter as long as the others, and refuses a message with a
+// lifetime of its own.
+func TestADeadLetterOutlivesItsEvent(t *testing.T) {
+	t.Parallel()
+	k, b, dead := open(t)
+	k.Start(func(ctx context.Context) error {
+		c := consumer("rejecting", func(context.Context, bus.Delivery) error { return fault.New(fault.Invalid, "data-refused", "") })
+		c.Filters = []string{event.Filter(event.NameWaiting)}
+		return b.Consume(ctx, c)
+	})
+	must(t, b.Publish(k.Context(), event.Waiting{JobID: k.NewJob(), Attempt: 1, Until: time.Now().Add(time.Hour), Code: "c"}))
+	testkit.Eventually(t, func() error {
+		letters, err := dead.List(k.Context(), "rejecting")
+		if err == nil && len(letters) != 1 {
+			err = errors.New("no dead letter")
+		}
+		return err
+	})
+}

@@ -25,13 +25,14 @@ type Stream struct {
 	Duplicates  time.Duration // deduplication window (Nats-Msg-Id)
 	Retention   Retention
 	MaxBytes    int64 // 0: the limit in the settings applies
+	Lifetimes   bool  // messages may have a lifetime of their own (Lifetime)
 }
 
 // Jobs returns the stream of the logs and the progress events of all jobs.
 func Jobs() Stream {
 	return Stream{
 		Name: "AUDIO_JOBS", Description: "the log of every job and its progress",
-		Subjects: []string{AllJobs, AllProgress}, Duplicates: 5 * time.Minute, Retention: RetainLog,
+		Subjects: []string{AllJobs, AllProgress}, Duplicates: 5 * time.Minute, Retention: RetainLog, Lifetimes: true,
 	}
 }
 

@@ -3,6 +3,7 @@ package job_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
@@ -99,5 +100,20 @@ func TestTheLogOfAnErasedJobHasOnlyErased(t *testing.T) {
 		if want := entries[2].Size; r.LogBytes != want {
 			t.Errorf("%v: %d bytes, want %d", order, r.LogBytes, want)
 		}
+	}
+}
+
+// While the analysis server is unavailable, a job has such an event each minute, and the stream soon
+// removes it.
+func TestAWaitingEventWithATimeIsNotCounted(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	entries := sized(history(
+		event.Waiting{JobID: id, Attempt: 1, Until: now, Code: "c"}, event.Waiting{JobID: id, Attempt: 1, Since: now, Code: "c"},
+	))
+	r := job.New(id)
+	r.Merge(entries)
+	if r.LogBytes != entries[1].Size {
+		t.Errorf("%d bytes, want %d", r.LogBytes, entries[1].Size)
 	}
 }
