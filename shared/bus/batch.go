@@ -49,20 +49,38 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 		return err
 	}
 	defer replaysDone()
-	incoming := make(chan jetstream.Msg, c.Size)
-	pulled := make(chan error, 1)
+	var held held
+	interval := c.ackWait() / 3 // as for a single event
+	stopExtending := wait.InBackground(context.WithoutCancel(ctx), interval, func(context.Context) { held.extend(interval) })
+	defer stopExtending()
+	incoming := make(chan jetstream.Msg, 2*c.Size)
+	room, pulled := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
 		defer close(incoming)
 		pulled <- b.pull(ctx, c.Consumer,
-			func(msg jetstream.Msg) { incoming <- msg },
-			func() int { return c.Size })
+			func(msg jetstream.Msg) {
+				held.add(msg)
+				incoming <- msg
+			},
+			func() int { // every message that is requested has room, so that all that are delivered are held
+				for len(incoming) > c.Size {
+					<-room
+				}
+				return c.Size
+			})
 	}()
 	urgent := func(msg jetstream.Msg) bool {
 		_, name, err := event.ParseSubject(b.cfg.Namespace.Strip(msg.Subject()))
 		return err == nil && c.Urgent != nil && c.Urgent(name)
 	}
 	for batch := c.gather(incoming, urgent); len(batch) > 0; batch = c.gather(incoming, urgent) {
-		if dependencyFailed(b.handleBatch(work, c, batch)) {
+		select {
+		case room <- struct{}{}:
+		default: // room has a value already
+		}
+		err := b.handleBatch(work, c, batch)
+		held.remove(batch)
+		if dependencyFailed(err) {
 			_ = wait.For(ctx, batchRetryPause) // the pause ends early if the service stops
 		}
 	}

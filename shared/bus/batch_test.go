@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -9,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
 )
 
 func TestABatchIsHandledAsAWholeAndABadEventAlone(t *testing.T) {
@@ -162,4 +165,41 @@ func TestABatchThatIsDelayedIsLoggedOnce(t *testing.T) {
 	if n := strings.Count(logged, `"level":"warn"`); n > 5 {
 		t.Errorf("%d warnings of %d events: %s", n, events, logged)
 	}
+}
+
+// While a batch is handled slowly, neither its events nor those that wait for the next batch may be
+// redelivered, to another replica, for example.
+func TestEventsOfASlowBatchAndThoseBehindItAreNotRedelivered(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	k.Receive(b)
+	k.Start(func(ctx context.Context) error {
+		return b.ConsumeBatches(ctx, bus.Batches{
+			Consumer: consumer("slow", nil), Size: 1,
+			Handle: func(context.Context, []bus.Delivery) error {
+				begun <- struct{}{}
+				<-release
+				return nil
+			},
+		})
+	})
+	<-begun
+	k.Receive(b)
+	other, err := k.JetStream().Consumer(k.Context(), k.Namespace().Stream(event.Jobs().Name), "slow")
+	must(t, err)
+	testkit.Eventually(t, func() error {
+		info, err := other.Info(k.Context())
+		if err == nil && info.NumAckPending < 2 {
+			err = errors.New("the second event is not delivered")
+		}
+		return err
+	})
+	batch, err := other.Fetch(2, jetstream.FetchMaxWait(5*time.Second)) // longer than twice the AckWait of the consumer
+	must(t, err)
+	for msg := range batch.Messages() {
+		t.Errorf("%s was redelivered", msg.Subject())
+	}
+	close(release)
+	k.Settled("slow")
 }
