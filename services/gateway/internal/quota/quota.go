@@ -246,15 +246,19 @@ func (q *Quotas) read(ctx context.Context, a *account, named []string) {
 	defer q.mu.Unlock()
 	close(a.reading)
 	a.reading = nil
+	recordedOrOld := func(r *Reservation) bool {
+		return recorded[r.job] || !r.accepted.IsZero() && began.Sub(r.accepted) > keep
+	}
 	if err != nil {
+		// Old uploads are forgotten here too: after a long outage, the requests that name them all would
+		// exceed the time limit of a reading, and no reading would ever succeed again.
+		a.open = slices.DeleteFunc(a.open, recordedOrOld)
 		a.failed = time.Now()
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.Owner, a.owner).Msg("usage not known: uploads are admitted without it")
 		return
 	}
 	a.usage, a.read, a.failed = usage, began, time.Time{}
-	a.open = slices.DeleteFunc(a.open, func(r *Reservation) bool {
-		return recorded[r.job] || !r.accepted.IsZero() && began.Sub(r.accepted) > keep
-	})
+	a.open = slices.DeleteFunc(a.open, recordedOrOld)
 }
 
 // usageOf reads the usage of an owner, and which of the named jobs the usage includes. Many jobs

@@ -255,6 +255,23 @@ func TestAJobThatIsNeverRecordedIsForgotten(t *testing.T) {
 	})
 }
 
+// A reading names the jobs that it is to find, in requests of 256 jobs, and has a time limit.
+func TestTheUsageIsKnownAgainAfterALongOutageWithManyUploads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 100})
+		e.ledger.change(func(l *ledger) { l.err = errors.New("refused") })
+		for range 30_000 {
+			e.accept(t, 1, false)
+		}
+		<-time.After(2 * time.Minute)
+		e.accept(t, 1, false)
+		e.ledger.change(func(l *ledger) { l.err, l.delay = nil, 10*time.Millisecond })
+		<-time.After(3 * time.Second)
+		e.refuses(t, 100, "staged_bytes", 100, 1)
+	})
+}
+
 func TestAClientThatLeavesDoesNotEndTheReadingForOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
