@@ -41,6 +41,7 @@ type StreamInfo struct {
 	Messages          uint64
 	FirstSeq, LastSeq uint64
 	FirstTime         time.Time // when the oldest message was stored
+	Created           time.Time // when the stream was made
 	Used              float64   // the used fraction of its limits; at 1 the stream is full (event.Stream)
 }
 
@@ -55,7 +56,7 @@ func (s *Stream) Info(ctx context.Context) (StreamInfo, error) {
 	info := stream.CachedInfo()
 	state, limits := info.State, info.Config
 	return StreamInfo{
-		Messages: state.Msgs, FirstSeq: state.FirstSeq, LastSeq: state.LastSeq, FirstTime: state.FirstTime,
+		Messages: state.Msgs, FirstSeq: state.FirstSeq, LastSeq: state.LastSeq, FirstTime: state.FirstTime, Created: info.Created,
 		Used: max(usedPart(state.Bytes, limits.MaxBytes), usedPart(state.Msgs, limits.MaxMsgs)),
 	}, nil
 }

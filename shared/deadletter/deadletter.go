@@ -34,6 +34,7 @@ type DeadLetter struct {
 type Store struct {
 	bus    *bus.Bus
 	stream *bus.Stream
+	index  index
 }
 
 // New makes a Store of the stream of dead letters.
@@ -76,25 +77,15 @@ func (s *Store) Delete(ctx context.Context, seq uint64) error {
 }
 
 // DeleteOfJob deletes the dead letters of a job, except those of its erased event, which an
-// operator still has to handle. It reads the dead letters of all jobs one by one from the leader of
-// the stream: a faster scan needs a consumer, and a client that may create consumers can make the
-// server publish to any subject.
+// operator still has to handle. Only the first call reads all dead letters; a later call reads those
+// that were stored since.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
-	info, err := s.stream.Info(ctx)
+	seqs, err := s.index.find(ctx, s.stream, job)
 	if err != nil {
 		return err
 	}
-	for next := info.FirstSeq; next <= info.LastSeq; {
-		m, err := s.stream.NextFromLeader(ctx, event.AllDead, next)
-		if err != nil || m == nil {
-			return err
-		}
-		next = m.Seq + 1
-		of, name, err := event.ParseSubject(m.Header.Get(bus.HeaderSubject))
-		if err != nil || of != job || name == event.NameErased { // err: the subject names no job, so the dead letter belongs to no job
-			continue
-		}
-		if err := s.Delete(ctx, m.Seq); err != nil && !fault.Is(err, fault.NotFound) {
+	for _, seq := range seqs {
+		if err := s.Delete(ctx, seq); err != nil && !fault.Is(err, fault.NotFound) {
 			return fmt.Errorf("delete the dead letters of job %s: %w", job, err)
 		}
 	}

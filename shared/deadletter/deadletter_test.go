@@ -190,3 +190,43 @@ func TestADeadLetterOutlivesItsEvent(t *testing.T) {
 		return err
 	})
 }
+
+// If the erasure of each job read all dead letters, those that an operator leaves would slow down all
+// erasures.
+func TestDeadLettersAreReadOnceForAllErasures(t *testing.T) {
+	t.Parallel()
+	k, b, dead := open(t)
+	rejecting(t, k, b, "rejecting")
+	jobs := make([]string, 20)
+	for i := range jobs {
+		jobs[i] = k.Receive(b)
+	}
+	k.Settled("rejecting")
+	reads, err := k.JetStream().Conn().SubscribeSync("$JS.API.STREAM.MSG.GET." + k.Namespace().Stream(event.Dead().Name))
+	must(t, err)
+	must(t, k.JetStream().Conn().Flush())
+	for i, job := range jobs {
+		must(t, dead.DeleteOfJob(k.Context(), job))
+		letters, err := dead.List(k.Context(), "")
+		must(t, err)
+		if left := len(jobs) - i - 1; len(letters) != left {
+			t.Fatalf("%d dead letters are left of %d", len(letters), left)
+		}
+	}
+	must(t, k.JetStream().Conn().Flush())
+	if n, _, err := reads.Pending(); n > len(jobs)+1 || err != nil {
+		t.Errorf("%d reads, %v", n, err)
+	}
+	late := k.Receive(b)
+	k.Settled("rejecting")
+	must(t, dead.DeleteOfJob(k.Context(), late))
+	stream := k.Namespace().Stream(event.Dead().Name)
+	must(t, k.JetStream().DeleteStream(k.Context(), stream))
+	must(t, b.Ensure(k.Context(), event.Dead()))
+	again := k.Receive(b)
+	k.Settled("rejecting")
+	must(t, dead.DeleteOfJob(k.Context(), again))
+	if letters, err := dead.List(k.Context(), ""); err != nil || len(letters) != 0 {
+		t.Errorf("after the stream was made again: %+v, %v", letters, err)
+	}
+}
