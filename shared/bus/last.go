@@ -92,6 +92,10 @@ func (s *Stream) lastOf(ctx context.Context, tried string, filters ...string) ([
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			return nil, nil
 		}
+		if errors.Is(err, jetstreamext.ErrBatchUnsupported) || errors.Is(err, jetstreamext.ErrInvalidResponse) {
+			// The response is an error of the server, such as one that is closing its files since it stops.
+			return nil, fault.Unreachable("message bus", fmt.Errorf("%s: %w", tried, err))
+		}
 		if err != nil {
 			return nil, translate(tried, err)
 		}

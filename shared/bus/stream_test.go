@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
@@ -196,5 +198,26 @@ func TestAWaitingEventIsKeptOnlyForItsLifetime(t *testing.T) {
 	}
 	if ttl := lifetime(event.Waiting{Attempt: 1, Since: time.Now(), Code: event.CodeSameRecording}); ttl != "" {
 		t.Errorf("without a time: %s", ttl)
+	}
+}
+
+// A NATS server that stops answers like this while it closes its files. If the error counted as a
+// defect, a job that has waited for long would fail at once.
+func TestAnErrorOfTheServerWhileALogIsReadIsNoDefect(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	const stream = "STOPPING"
+	sub, err := k.JetStream().Conn().Subscribe("$JS.API.DIRECT.GET."+k.Namespace().Stream(stream), func(m *nats.Msg) {
+		answer := nats.NewMsg(m.Reply)
+		answer.Header.Set("Status", "500")
+		answer.Header.Set("Description", "store closed")
+		_ = m.RespondMsg(answer)
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	must(t, k.JetStream().Conn().Flush())
+	messages, err := b.Stream(event.Stream{Name: stream}).LastPerSubject(k.Context(), event.AllJobs)
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v, %v", messages, err)
 	}
 }
