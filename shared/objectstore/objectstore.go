@@ -164,8 +164,9 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 // Translate wraps an error of S3 with its kind and with what was tried:
 //
 //  1. fault.NotFound: the object does not exist.
-//  2. fault.Unavailable: there is no response, the status is 403, 409, 429 or 5xx, or the bucket
-//     does not exist. The error may end by itself, or an operator can correct its cause.
+//  2. fault.Unavailable: there is no response, the status is 403, 408, 409, 429 or 5xx, S3 asks for
+//     a repetition with a status of 400, or the bucket does not exist. The error may end by itself,
+//     or an operator can correct its cause.
 //  3. fault.Internal: any other status. Its cause is a setting or a defect of Sori, not the
 //     client's input.
 func Translate(tried string, err error) error {
@@ -177,11 +178,23 @@ func Translate(tried string, err error) error {
 	case answer.Code == minio.NoSuchKey || answer.StatusCode == http.StatusNotFound && answer.Code != minio.NoSuchBucket:
 		return fault.Wrap(fault.NotFound, "object-not-found", "There is no such object.", wrapped)
 	case answer.StatusCode == 0, answer.StatusCode >= 500, answer.StatusCode == http.StatusTooManyRequests,
-		answer.StatusCode == http.StatusConflict, answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket:
+		answer.StatusCode == http.StatusRequestTimeout, answer.StatusCode == http.StatusConflict,
+		answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket, asksForRepetition(answer.Code):
 		// There is no response, or the error may end by itself, or an operator can correct its
 		// cause.
 		return fault.Unreachable("storage", wrapped)
 	default:
 		return wrapped
+	}
+}
+
+// asksForRepetition reports whether a code of S3 means that the request should be repeated, although
+// its status is 400 (Amazon S3 API reference, "Error responses").
+func asksForRepetition(code string) bool {
+	switch code {
+	case "RequestTimeout", "RequestLimitExceeded", "RequestThrottled", "Throttling", "ThrottlingException":
+		return true
+	default:
+		return false
 	}
 }
