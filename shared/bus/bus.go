@@ -88,7 +88,8 @@ type Bus struct {
 	reconnected waiters
 	unconnected atomic.Pointer[error] // error of the last attempt to reconnect; nil if none has failed
 	handles     sync.Map              // cached values of type jetstream.Stream, by the name of the stream
-	replicated  sync.Map              // names of the buckets whose number of replicas was compared with the settings
+	defects     defects
+	replicated  sync.Map // names of the buckets whose number of replicas was compared with the settings
 }
 
 // Open prepares the connection of a service. The name of the service becomes the header ce-source

@@ -51,8 +51,9 @@ type Consumer struct {
 
 	// Handle processes one event. Its result settles the message (VerdictOn): nil acks it; an error
 	// of a retryable kind, or a conflict, redelivers it after a growing delay (Delivery.Backoff);
-	// any other error, or the tenth internal error, makes it a dead letter. Handle may run several
-	// times for one event, also concurrently.
+	// any other error makes it a dead letter, and so does an internal error from the tenth delivery
+	// on, if it is the third in a row. Handle may run several times for one event, also
+	// concurrently.
 	Handle func(context.Context, Delivery) error
 
 	// OnDeadLetter, if set, is called before a message becomes a dead letter, so that its job can be

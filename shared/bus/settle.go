@@ -19,7 +19,10 @@ import (
 // settle acks, naks or terminates every message that was handled. The only other function that
 // settles messages is fetch: it naks the messages that arrive after a stop.
 func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, err error, start time.Time) {
-	verdict := VerdictOn(err, d.Attempt)
+	verdict, internal := VerdictOn(err, d.Attempt), fault.Is(err, fault.Internal)
+	if inRow := b.defects.observe(delivered{c.Name, d.Seq}, internal); internal && inRow < minDefects {
+		verdict = Retry
+	}
 	if verdict == Reject {
 		if deadErr := b.storeDeadLetter(ctx, c, msg, d, fault.As(err)); deadErr != nil {
 			zerolog.Ctx(ctx).Warn().Err(deadErr).Msg("dead letter not stored yet")

@@ -42,8 +42,8 @@ func (v Verdict) level() zerolog.Level {
 	}
 }
 
-// internalTries is how many deliveries may fail with an internal error before the message becomes a
-// dead letter. An unavailable dependency has no such limit.
+// internalTries is how many deliveries a message must have had before it becomes a dead letter with an
+// internal error (see also minDefects). An unavailable dependency has no such limit.
 const internalTries = 10
 
 // VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler. A
