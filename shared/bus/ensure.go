@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -94,6 +95,10 @@ func (b *Bus) checkServer(ctx context.Context) error {
 // unlimited is the value of a limit that a server reports for a stream without the limit.
 const unlimited = -1
 
+// unusedResults is how long results stay in the cache if the operator has turned it off. Nobody uses or
+// removes them then, also not those of erased jobs.
+const unusedResults = time.Minute
+
 // streamConfig returns the configuration that a stream should have. Other settings, which operators
 // may change, keep their value from c.
 func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
@@ -113,7 +118,7 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 		c.MaxBytes = b.cfg.StagingMaxBytes
 	case event.RetainResults:
 		c.MaxBytes, c.Discard = b.cfg.ResultMaxBytes, jetstream.DiscardOld
-		c.MaxAge = cmp.Or(b.cfg.ResultTTL, b.cfg.JobsMaxAge)
+		c.MaxAge = cmp.Or(b.cfg.ResultTTL, unusedResults)
 	}
 	if s.MaxBytes > 0 {
 		c.MaxBytes = s.MaxBytes

@@ -152,6 +152,26 @@ func TestOnlyTheStreamOfResultsDiscardsOldMessages(t *testing.T) {
 	}
 }
 
+// Without the cache, nobody removes the results of erased jobs.
+func TestResultsAreNotKeptWhenTheCacheIsTurnedOff(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	var cfg bus.Config
+	k.Load(&cfg)
+	for _, c := range []struct{ ttl, most time.Duration }{{24 * time.Hour, 24 * time.Hour}, {0, time.Minute}} {
+		cfg.ResultTTL = c.ttl
+		b, err := bus.Open(cfg, "tester", k.Log())
+		must(t, err)
+		t.Cleanup(func() { _ = b.Close() })
+		must(t, b.Ensure(k.Context(), event.Results()))
+		stream, err := k.JetStream().Stream(k.Context(), k.Namespace().Stream(event.Results().Name))
+		must(t, err)
+		if age := stream.CachedInfo().Config.MaxAge; age <= 0 || age > c.most {
+			t.Errorf("with RESULT_CACHE_TTL=%v results are kept for %v", c.ttl, age)
+		}
+	}
+}
+
 func TestAMessageFollowsOnlyTheOneThatItsWriterKnows(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
