@@ -15,7 +15,7 @@ import (
 )
 
 type provisionCommand struct {
-	Wait period `default:"1m" help:"the time limit of the command, including the wait for servers that are unavailable"`
+	Wait period `default:"1m" help:"the time limit, including the wait for servers that are unavailable; a migration that has begun may take longer"`
 }
 
 // provisionPause is the pause between two attempts.
@@ -28,13 +28,14 @@ func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	unlimited := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.Wait.duration())
 	defer cancel()
 	if err := t.provisionNATS(ctx, lookup); err != nil {
 		return err
 	}
 	if url, _ := lookup("DATABASE_URL"); url != "" {
-		if err := t.provisionPostgres(ctx, lookup); err != nil {
+		if err := t.provisionPostgres(ctx, unlimited, lookup); err != nil {
 			return err
 		}
 	}
@@ -64,8 +65,10 @@ func (t terminal) provisionS3(ctx context.Context, lookup config.Lookup) error {
 	})
 }
 
-// provisionPostgres applies the migrations and creates the roles, as the user in DATABASE_URL.
-func (t terminal) provisionPostgres(ctx context.Context, lookup config.Lookup) error {
+// provisionPostgres applies the migrations and creates the roles, as the user in DATABASE_URL. It waits
+// for the server until ctx ends, and applies the migrations in the context work: a migration of a large
+// table that were interrupted would begin again with the next call, and never end.
+func (t terminal) provisionPostgres(ctx, work context.Context, lookup config.Lookup) error {
 	var cfg struct {
 		Postgres postgres.Config
 		Roles    provision.Roles
@@ -74,7 +77,7 @@ func (t terminal) provisionPostgres(ctx context.Context, lookup config.Lookup) e
 		return err
 	}
 	return t.repeat(ctx, func() error {
-		names, err := provision.Postgres(ctx, cfg.Postgres, cfg.Roles)
+		names, err := provision.Postgres(work, cfg.Postgres, cfg.Roles)
 		if err != nil {
 			return err
 		}

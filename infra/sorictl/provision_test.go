@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jmoiron/sqlx"
+
 	"sori.internal/shared/testkit"
 )
 
@@ -40,4 +42,26 @@ func TestProvisioningWaitsForAServerThatIsAwayOnlyAsLongAsItIsTold(t *testing.T)
 	if err == nil || !strings.Contains(shown, "waiting") {
 		t.Errorf("%v: %s", err, shown)
 	}
+}
+
+// The last migration of the tracker is pending again, and takes longer than the time limit: another
+// program has locked the migrations.
+func TestAMigrationMayTakeLongerThanTheWait(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	db, err := sqlx.Open("postgres", k.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	shows(t, k, []string{"provision"}, "migrated   the schemas of gateway and tracker")
+	for _, statement := range []string{
+		`DELETE FROM tracker.migrations WHERE version_id = (SELECT max(version_id) FROM tracker.migrations)`,
+		`UPDATE tracker.migrations_lock SET locked = true, locked_by = 'another', lease_expires_at = now() + interval '8 seconds'`,
+	} {
+		if _, err := db.ExecContext(k.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shows(t, k, []string{"provision", "-wait", "5s"}, "migrated   the schemas of gateway and tracker")
 }
