@@ -29,6 +29,9 @@ func TestEventsAndRequestsAreCountedByTheirLabels(t *testing.T) {
 	}
 	r.Events.Observe("tester", "retry", time.Second)
 	r.Requests.Observe("GET /jobs/:id", "GET", http.StatusNotFound, 20*time.Millisecond)
+	for _, method := range []string{"A", "B", "any"} {
+		r.Requests.Observe("/", method, http.StatusNotFound, time.Millisecond)
+	}
 	r.Counter("sori_test_total", "things").Add(3)
 	r.CounterVec("sori_test_kinds_total", "things by kind", "kind").WithLabelValues("a").Inc()
 	text := served(t, r)
@@ -38,6 +41,7 @@ func TestEventsAndRequestsAreCountedByTheirLabels(t *testing.T) {
 		`sori_event_seconds_bucket{consumer="tester",outcome="retry",le="0.5"} 0`,
 		`sori_event_seconds_bucket{consumer="tester",outcome="retry",le="2"} 1`,
 		`sori_http_request_seconds_count{method="GET",route="GET /jobs/:id",status="404"} 1`,
+		`sori_http_request_seconds_count{method="any",route="/",status="404"} 3`,
 		`sori_test_total 3`,
 		`sori_test_kinds_total{kind="a"} 1`,
 		"# TYPE go_goroutines gauge",
