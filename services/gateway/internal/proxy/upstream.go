@@ -19,6 +19,7 @@ import (
 
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/logging"
 	"sori.internal/shared/principal"
 	"sori.internal/shared/trace"
 	"sori.internal/shared/uploadrequest"
@@ -105,7 +106,7 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 	}
 	resp, err := u.transport.RoundTrip(out.WithContext(ctx))
 	if err != nil {
-		return nil, fault.Unreachable(u.name, fmt.Errorf("forward %s %s: %w", in.Method, in.URL.Path, err))
+		return nil, fault.Unreachable(u.name, fmt.Errorf("forward %s %s: %w", in.Method, logging.SafePath(in.URL.Path), err))
 	}
 	removeHopByHop(resp.Header, func(string) bool { return false })
 	return resp, nil

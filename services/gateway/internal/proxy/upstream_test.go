@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +31,16 @@ func TestHopByHopHeadersAreRemoved(t *testing.T) {
 	removeHopByHop(h, setByGateway)
 	if len(h) != 1 || h.Get("X-Kept") != "1" {
 		t.Errorf("kept %v", h)
+	}
+}
+
+func TestTheErrorOfAnUnreachableUpstreamHasNoSecretAndNoLongPath(t *testing.T) {
+	t.Parallel()
+	u := NewUpstream(url.URL{Scheme: "http", Host: "127.0.0.1:0"}, "tracker")
+	secret := strings.Repeat("5", 64)
+	path := "/jobs/sori_0123456789abcdef_" + secret + strings.Repeat("a", 10_000)
+	_, err := u.Forward(t.Context(), &http.Request{Method: http.MethodDelete, URL: &url.URL{Path: path}, Header: http.Header{}, Body: http.NoBody}) //nolint:bodyclose // it fails
+	if err == nil || !strings.Contains(err.Error(), "DELETE /jobs/sori_0123456789abcdef_*") || strings.Contains(err.Error(), secret) || len(err.Error()) > 1000 {
+		t.Errorf("%v", err)
 	}
 }
