@@ -78,12 +78,12 @@ func decodeExtended(value string) (string, bool) {
 // filename*0*, its value begins with the charset.
 func (d disposition) continued() string {
 	var b strings.Builder
-	charset := ""
+	charset, values := "", d.params.byName()
 	for i := range d.params {
 		key := fileNameParam + "*" + strconv.Itoa(i)
-		piece, ok := d.params.first(key)
+		piece, ok := values[key]
 		if !ok {
-			if piece, ok = d.params.first(key + "*"); !ok {
+			if piece, ok = values[key+"*"]; !ok {
 				break
 			}
 			if i == 0 {

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"syscall"
@@ -33,4 +34,24 @@ func processorTime(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func TestAFileNameOfManyPiecesTakesTimeInProportionToTheirNumber(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, form := range []string{`; filename*%d=`, `; filename*%d*=a`} {
+		var value strings.Builder
+		value.WriteString("form-data; name=file")
+		for i := 0; value.Len() < envelopeSize; i++ {
+			fmt.Fprintf(&value, form, i)
+		}
+		began := processorTime(t)
+		d := parseDisposition(value.String())
+		parsed := processorTime(t)
+		d.fileName("")
+		if took := processorTime(t) - parsed; took > 5*(parsed-began)+time.Millisecond {
+			t.Errorf("%s: %v after a header that was parsed in %v", form, took, parsed-began)
+		}
+	}
 }

@@ -20,6 +20,18 @@ func (p params) first(name string) (string, bool) {
 	return p[i].value, true
 }
 
+// byName returns the value of the first parameter with each name. A header may have thousands of
+// parameters: a search for each of them takes too long.
+func (p params) byName() map[string]string {
+	values := make(map[string]string, len(p))
+	for _, one := range p {
+		if _, twice := values[one.name]; !twice {
+			values[one.name] = one.value
+		}
+	}
+	return values
+}
+
 // parser parses parameters in one of several ways. Clients disagree about quoting, so a header is
 // parsed by the grammar first (the zero value), and then more leniently.
 type parser struct {
