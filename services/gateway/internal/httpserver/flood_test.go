@@ -88,7 +88,7 @@ type env struct {
 	client  *http.Client
 }
 
-func start(t *testing.T) *env {
+func start(t *testing.T, changes ...func(*httpserver.Server)) *env {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -119,6 +119,9 @@ func start(t *testing.T) *env {
 				return c.Send(body)
 			})
 		},
+	}
+	for _, change := range changes {
+		change(s)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

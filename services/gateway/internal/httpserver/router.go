@@ -151,14 +151,18 @@ func (r *Router) add(route Route, h fiber.Handler) {
 	})
 }
 
-// admit returns a failure if a request may not use a route. It stores the principal in the context
-// of the request.
+// admit returns a failure if a request may not use a route, or exceeds the limit of its principal. It
+// stores the principal in the context of the request. A request beyond the limit is not in the audit
+// log: otherwise its client could fill that log, and its database, without a limit.
 func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	given := credentialsOf(&c.Request().Header)
 	if route.Ticket && !r.access.Open() && given.HasNone() && c.Query(principal.TicketParameter) != "" {
 		return nil
 	}
 	p, err := r.authenticate(c.UserContext(), given, route.Needs)
+	if limited := r.limits.takePrincipal(c, p); limited != nil { // also if the request is denied, since each denied one is logged
+		return limited
+	}
 	c.Locals(principalKey{}, p)
 	if route.changes {
 		Made(c, c.Path())
@@ -171,9 +175,6 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	if err != nil {
 		challenge(c, err)
 		logDenied(c, p, err)
-		return err
-	}
-	if err := r.limits.takePrincipal(c, p); err != nil {
 		return err
 	}
 	ctx := principal.With(c.UserContext(), p)
