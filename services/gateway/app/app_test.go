@@ -49,6 +49,17 @@ func TestAnUploadMayNotTakeLongerThanNATSKeepsItsRecord(t *testing.T) {
 	}
 }
 
+func TestTheSecretOfTokensIsNotTheOneThatSignsTickets(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("x", 32)
+	for other, refused := range map[string]bool{secret: true, secret + "y": false} {
+		err := config.Load(config.Map(map[string]string{"AUTH_JWT_SECRET": secret, "PRINCIPAL_SECRET": other}), &app.Config{})
+		if err == nil || strings.Contains(err.Error(), "AUTH_JWT_SECRET must differ from PRINCIPAL_SECRET") != refused {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+}
+
 func TestServiceRoutes(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

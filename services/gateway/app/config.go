@@ -115,6 +115,8 @@ func (c *Config) Check() error {
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
+	rules.Check(c.Access.Secret == "" || c.Access.Secret != c.Principal.Secret,
+		"AUTH_JWT_SECRET must differ from PRINCIPAL_SECRET, with which tickets are signed: a ticket in a link would be a token of its owner")
 	rules.Check(c.ClientID == "" || c.Access.Issuer != "", "OIDC_CLIENT_ID requires OIDC_ISSUER: it is the console's client at that provider")
 	rules.Check(slices.Contains(strings.Fields(c.Scopes), "openid"), "OIDC_SCOPES must contain openid")
 	_, isPath := forwarded.CleanPrefix(c.BasePath)
