@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -239,5 +240,36 @@ func TestAnErrorOfTheServerWhileALogIsReadIsNoDefect(t *testing.T) {
 	messages, err := b.Stream(event.Stream{Name: stream}).LastPerSubject(k.Context(), event.AllJobs)
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v, %v", messages, err)
+	}
+}
+
+func TestLastOfAllReadsMoreSubjectsThanOneRequestReturns(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	b := k.Bus("uploader", event.Uploads())
+	uploads := b.Stream(event.Uploads())
+	if none, err := uploads.LastOfAll(k.Context(), event.UploadsOf(event.WayForm)); err != nil || len(none) != 0 {
+		t.Errorf("of an empty stream: %d, %v", len(none), err)
+	}
+	const n = 2500 // more than NATS returns in one answer
+	for i := range n {
+		ack, err := b.PublishBytes(event.UploadSubject(event.WayForm, "mina", k.NewJob()), []byte(strconv.Itoa(i)))
+		must(t, err)
+		other, err := b.PublishBytes(event.UploadSubject(event.WaySpent, "mina", k.NewJob()), []byte("spent"))
+		must(t, err)
+		must(t, errors.Join(ack.Wait(k.Context()), other.Wait(k.Context())))
+	}
+	found, err := uploads.LastOfAll(k.Context(), event.UploadsOf(event.WayForm))
+	must(t, err)
+	if len(found) != n {
+		t.Fatalf("%d messages, want %d", len(found), n)
+	}
+	for i, m := range found {
+		if string(m.Data) != strconv.Itoa(i) {
+			t.Fatalf("message %d is %s", i, m.Data)
+		}
+	}
+	if spent, err := uploads.LastOfAll(k.Context(), event.UploadsOf(event.WaySpent)); err != nil || len(spent) != n {
+		t.Errorf("of another subject: %d, %v", len(spent), err)
 	}
 }
