@@ -99,6 +99,8 @@ func koreanOfResumable(english string) string {
 		return "부분 업로드만 이어 붙일 수 있습니다. Upload-Concat: partial 없이 시작한 업로드가 있습니다."
 	case "One of the partial uploads has already been concatenated otherwise. Its bytes are removed: please send them again.":
 		return "이미 다르게 이어 붙인 부분 업로드가 있습니다. 그 바이트는 삭제되었으니 다시 보내 주세요."
+	case "Too many forms and partial uploads were used lately. Please send the recording in another way, or try again later.":
+		return "최근에 사용한 폼과 부분 업로드가 너무 많습니다. 다른 방법으로 보내거나 나중에 다시 시도해 주세요."
 	case "The upload is complete and has become a job. Please cancel or erase the job.":
 		return "업로드가 끝나서 작업이 되었습니다. 작업을 취소하거나 삭제해 주세요."
 	case "Upload-Length must not be negative.":

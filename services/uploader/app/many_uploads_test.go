@@ -1,13 +1,17 @@
 package app_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/uploads"
+	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/uploadrequest"
 )
 
 // manyUploads is more than the number of records that NATS returns in one answer.
@@ -41,4 +45,32 @@ func TestExpiredUploadsAreSweptHoweverManyThereAre(t *testing.T) {
 	env.records(manyUploads, direct.Upload{TokenID: 7, Spent: true})
 	sweep(env, time.Now().Add(25*time.Hour))
 	env.checkNothingLeft()
+}
+
+// The record of a used form is kept until the form expires. All owners share the space for records.
+func TestUsedFormsOfAnOwnerAreLimited(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	all := env.callers(nil, "mina", "jun")
+	const limit = 10_000
+	for range limit / 1000 {
+		acks := make([]*bus.PubAck, 1000)
+		for i := range acks {
+			u := direct.Upload{JobID: env.NewJob(), Owner: "mina", Created: time.Now(), Spent: true}
+			record, err := json.Marshal(u)
+			must(t, err)
+			acks[i], err = env.bus.PublishBytes(event.UploadSubject(event.WaySpent, u.Owner, u.JobID), record)
+			must(t, err)
+		}
+		for _, ack := range acks {
+			must(t, ack.Wait(env.Context()))
+		}
+	}
+	header := described(t, uploadrequest.Description{TokenID: 7})
+	for path, method := range map[string]string{"/s3/params": http.MethodGet, "/s3/multipart": http.MethodPost} {
+		if status, code := all[0].call(method, path, nil, nil, header); status != http.StatusTooManyRequests || code != "too-many-uploads" {
+			t.Errorf("%s is answered with %d %s", path, status, code)
+		}
+	}
+	all[1].form() // another's
 }

@@ -75,8 +75,9 @@ type Records interface {
 	// All returns all uploads of one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of an owner's uploads, of all ways, that have not become a job.
-	Count(ctx context.Context, owner string) (int, error)
+	// Count returns the number of an owner's uploads, of all ways, that have not become a job, and the
+	// number of those of which a record remains after they have become one (Spent).
+	Count(ctx context.Context, owner string) (open, spent int, err error)
 }
 
 // Part is a part of a multipart upload, as S3 lists it.
@@ -202,15 +203,23 @@ func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	return u, form, c.Records.Put(ctx, u)
 }
 
+// maxSpent is the largest number of records of one owner that remain of forms and partial uploads.
+// They have about 500 bytes each, for the whole expiry. Without the limit, one owner could fill the
+// stream of uploads, in which the uploads of all others have their records, within half an hour. An
+// instance without authentication has no owners, and no limit.
+const maxSpent = 10_000
+
 // prepare sets the key of an upload, and its job id if it has none. It fails if the owner has too
-// many unfinished uploads.
+// many unfinished uploads, or too many records of used ones.
 func (c *Core) prepare(ctx context.Context, u *Upload) error {
-	open, err := c.Records.Count(ctx, u.Owner)
-	if err != nil {
+	open, spent, err := c.Records.Count(ctx, u.Owner)
+	switch {
+	case err != nil:
 		return err
-	}
-	if open >= c.options.MaxOpen {
+	case open >= c.options.MaxOpen:
 		return tooManyOpen(c.options.MaxOpen)
+	case u.Owner != "" && spent >= maxSpent:
+		return tooManySpent()
 	}
 	if u.JobID == "" {
 		if u.JobID, err = event.NewJobID(); err != nil {
@@ -336,8 +345,7 @@ func (c *Core) Discard(ctx context.Context, u Upload) error {
 
 // spend replaces the record of a form by one that says that the form has become a job.
 func (c *Core) spend(ctx context.Context, u Upload) error {
-	spent := u
-	spent.Spent = true
+	spent := Upload{JobID: u.JobID, Key: u.Key, Owner: u.Owner, Created: u.Created, Spent: true}
 	if err := c.Records.Put(ctx, spent); err != nil {
 		return err
 	}

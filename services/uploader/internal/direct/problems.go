@@ -19,6 +19,17 @@ func tooManyOpen(limit int) error {
 	}
 }
 
+// spentRetryAfter is the Retry-After of an owner who has used too many forms. The records expire one by
+// one.
+const spentRetryAfter = time.Hour
+
+func tooManySpent() error {
+	return &fault.Error{
+		Kind: fault.RateLimited, Code: "too-many-uploads", RetryAfter: spentRetryAfter, Extra: map[string]any{"limit": maxSpent},
+		Detail: "Too many forms and partial uploads were used lately. Please send the recording in another way, or try again later.",
+	}
+}
+
 func beingCompleted() error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -64,11 +63,17 @@ func (s *Store) All(ctx context.Context, way event.UploadWay) ([]direct.Upload, 
 }
 
 // Count implements direct.Records.
-func (s *Store) Count(ctx context.Context, owner string) (int, error) {
+func (s *Store) Count(ctx context.Context, owner string) (open, spent int, err error) {
 	subjects, err := s.stream.Subjects(ctx, event.UploadsOfOwner(owner))
-	spent := event.UploadSubject(event.WaySpent, owner, "")
-	subjects = slices.DeleteFunc(subjects, func(subject string) bool { return strings.HasPrefix(subject, spent) })
-	return len(subjects), err
+	prefix := event.UploadSubject(event.WaySpent, owner, "")
+	for _, subject := range subjects {
+		if strings.HasPrefix(subject, prefix) {
+			spent++
+		} else {
+			open++
+		}
+	}
+	return open, spent, err
 }
 
 // Save implements resumable.Records. It purges the older records of the upload. A stream limit of
