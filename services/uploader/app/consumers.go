@@ -21,20 +21,27 @@ func Resources() bus.Resources {
 // copies uploads, so that slow servers do not delay uploads.
 const fetchConsumer = Name + "-fetch"
 
-// maxFetchesPending is the largest number of delivered events of fetchConsumer that are not
+// maxPending is the largest number of delivered events of fetchConsumer, and of erased, that are not
 // acknowledged (MaxAckPending). It is large, because the events of an owner with too many fetches
-// stay unacknowledged, and must not block the delivery of other owners' events.
-const maxFetchesPending = 10_000
+// stay unacknowledged, and so do the erasures of jobs with a source while an older fetch is running.
+// Neither must block the delivery of other owners' events.
+const maxPending = 10_000
 
 // durableFetch returns the configuration of the durable consumer of fetches, without a handler.
 func durableFetch() bus.Consumer {
 	return bus.Consumer{
-		Name: fetchConsumer, Filters: []string{event.Filter(event.NameReceived), event.Filter(event.NameRetried)}, MaxPending: maxFetchesPending,
+		Name: fetchConsumer, Filters: []string{event.Filter(event.NameReceived), event.Filter(event.NameRetried)}, MaxPending: maxPending,
 	}
 }
 
 // durable returns the configuration of the durable consumer of one type of event, without a handler.
-func durable(name event.Name) bus.Consumer { return bus.Consumer{Name: Name}.For(name) }
+func durable(name event.Name) bus.Consumer {
+	c := bus.Consumer{Name: Name}.For(name)
+	if name == event.NameErased {
+		c.MaxPending = maxPending
+	}
+	return c
+}
 
 // consumers returns the components that run the consumers.
 func (s *service) consumers() []lifecycle.Component {
@@ -55,6 +62,7 @@ func (s *service) consumers() []lifecycle.Component {
 	erased := bus.ConsumerOf(base, func(ctx context.Context, e event.Erased, d bus.Delivery) error {
 		return s.eraser.HandleErased(ctx, e, d.Seq)
 	})
+	erased.MaxPending = maxPending
 	expired := bus.ConsumerOf(base, func(ctx context.Context, e event.Expired, _ bus.Delivery) error {
 		return s.eraser.HandleExpired(ctx, e)
 	})

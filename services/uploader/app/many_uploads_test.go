@@ -2,7 +2,9 @@ package app_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/source"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
@@ -73,4 +76,28 @@ func TestUsedFormsOfAnOwnerAreLimited(t *testing.T) {
 		}
 	}
 	all[1].form() // another's
+}
+
+// A fetch that has begun before an erasure keeps the erasure of a job with a source from being complete.
+func TestErasuresThatWaitForASlowFetchDoNotDelayThoseOfOthers(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	slow := env.hold(wav(10_044))
+	env.analyzeURL(slow.url)
+	env.runFetching(nil)
+	env.wait(slow.begun)
+	silent := env.serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	for range 1000 {
+		env.erase(env.analyzeAs("mina", source.Source{URL: silent}))
+	}
+	other := env.upload(wav(1000))
+	testkit.Await[event.Stored](env.Kit, env.bus, other.JobID)
+	env.erase(other)
+	testkit.Eventually(t, func() error {
+		if slices.Contains(env.keys(), key(other)) {
+			return errors.New("the recording of an erased job is left")
+		}
+		return nil
+	})
+	slow.release()
 }
