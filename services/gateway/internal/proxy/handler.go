@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -175,8 +176,10 @@ func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 	u.RawQuery = string(c.Request().URI().QueryString())
 	header := http.Header{}
 	for name, value := range c.Request().Header.All() {
-		switch key := string(name); key {
-		case fiber.HeaderHost, fiber.HeaderContentLength, httpserver.DeclaredLengthHeader:
+		switch key := string(name); {
+		case key == fiber.HeaderHost, key == fiber.HeaderContentLength, key == httpserver.DeclaredLengthHeader:
+		case strings.Contains(key, " "): // fasthttp accepts it; net/http would fail as if the upstream were unavailable
+			return nil, fault.MalformedRequest("The request could not be read.", nil)
 		default:
 			header.Add(key, string(value))
 		}
