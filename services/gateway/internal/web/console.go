@@ -75,7 +75,7 @@ func (s Console) Register(r *httpserver.Router) {
 // sendRoot answers programs with JSON and browsers with the console.
 func (s Console) sendRoot(c *fiber.Ctx) error {
 	c.Vary(fiber.HeaderAccept)
-	if c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML {
+	if accepted(c, fiber.HeaderAccept) != "" && c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML {
 		return s.sendPage(c)
 	}
 	info, prefix := s.Info, httpserver.Prefix(c)
