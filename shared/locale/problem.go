@@ -97,6 +97,8 @@ func koreanOfResumable(english string) string {
 		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
 	case "Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.":
 		return "부분 업로드만 이어 붙일 수 있습니다. Upload-Concat: partial 없이 시작한 업로드가 있습니다."
+	case "A partial upload is named twice. Each can be concatenated once.":
+		return "같은 부분 업로드를 두 번 적었습니다. 부분 업로드는 한 번만 이어 붙일 수 있습니다."
 	case "One of the partial uploads has already been concatenated otherwise. Its bytes are removed: please send them again.":
 		return "이미 다르게 이어 붙인 부분 업로드가 있습니다. 그 바이트는 삭제되었으니 다시 보내 주세요."
 	case "Too many forms and partial uploads were used lately. Please send the recording in another way, or try again later.":

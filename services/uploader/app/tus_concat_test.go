@@ -84,6 +84,20 @@ func TestARepeatedConcatenationLeadsToTheJobOfTheFirst(t *testing.T) {
 	env.checkNothingLeft()
 }
 
+// A short request that names one upload hundreds of times would cost gigabytes.
+func TestAPartialUploadCannotBeNamedTwice(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(1 << 20)
+	parts := mina.sendPartials(recording)
+	if got := mina.concatenate(7, parts[0], parts[1], parts[1]); got.status != http.StatusBadRequest || got.code != "malformed-request" {
+		t.Errorf("one of them twice: %+v", got)
+	}
+	got := mina.concatenate(7, parts...)
+	env.checkArrived(got.header.Get("Location"), recording)
+}
+
 func TestAConcatenationThatIsRepeatedWhileItRunsGivesOneJob(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -36,6 +36,12 @@ func NotPartial() error {
 	return fault.MalformedRequest("Only partial uploads can be concatenated. One of the uploads was begun without Upload-Concat: partial.", nil)
 }
 
+// NamedTwice returns the error for a request that names a partial upload twice. With one upload of some
+// megabytes, a request of 16 KiB could otherwise make S3 and the uploader copy and read gigabytes.
+func NamedTwice() error {
+	return fault.MalformedRequest("A partial upload is named twice. Each can be concatenated once.", nil)
+}
+
 // completed returns the error for a request that removes an upload that has become a job.
 func completed() error {
 	return fault.New(fault.NotFound, "upload-not-found", "The upload is complete and has become a job. Please cancel or erase the job.")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -125,6 +126,9 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	if e.request.PathValue("upload_id") == "" { // the request creates an upload: then tusd reads only those to be concatenated
 		if !session.Partial {
 			return nil, e.fail(resumable.NotPartial())
+		}
+		if slices.ContainsFunc(e.partials, func(p *resumable.Session) bool { return p.JobID == session.JobID }) {
+			return nil, e.fail(resumable.NamedTwice())
 		}
 		e.partials = append(e.partials, session)
 	}
