@@ -9,7 +9,8 @@
 //     or several; it does not match example.com itself.
 //  3. A pattern for ports: http://localhost:*. The star stands for any port, the
 //     default one included.
-//  4. A single *, alone in its list: every origin.
+//  4. The origin of the pages in an app: capacitor://localhost (see isApp).
+//  5. A single *, alone in its list: every origin.
 //
 // An entry has at most one star, since the CORS rules of S3 allow no more.
 package origin
@@ -124,10 +125,11 @@ func (p Pattern) matches(o Pattern) bool {
 
 // Same reports whether the value of an Origin header is the origin to which a request was sent.
 // scheme and host describe that origin: scheme is empty if it is not known, and host contains the
-// port unless it is the default port.
+// port unless it is the default port. The pages of an app never have that origin, although their host
+// may have the same name: localhost.
 func Same(header, scheme, host string) bool {
 	o, err := parse(header)
-	if err != nil || scheme != "" && scheme != o.scheme {
+	if err != nil || isApp(o.scheme) || scheme != "" && scheme != o.scheme {
 		return false
 	}
 	target, err := parse(o.scheme + "://" + host)
@@ -184,13 +186,20 @@ func parsePattern(entry string) (Pattern, error) {
 	return o, nil
 }
 
+// isApp reports whether a scheme is that of the pages in an app. The frameworks Capacitor, Ionic and
+// Tauri load the pages of an app from capacitor://localhost, ionic://localhost (both on iOS) and
+// tauri://localhost. Any other scheme is refused, since it is most likely a typing error.
+func isApp(scheme string) bool {
+	return scheme == "capacitor" || scheme == "ionic" || scheme == "tauri"
+}
+
 // parse reads an origin: a scheme, a host, an optional port, and nothing else (RFC 6454, section
 // 6.2).
 func parse(text string) (Pattern, error) {
 	scheme, authority, ok := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
-	if !ok || scheme != "http" && scheme != "https" {
-		return Pattern{}, errors.New("it must begin with http:// or https://")
+	if !ok || scheme != "http" && scheme != "https" && !isApp(scheme) {
+		return Pattern{}, errors.New("it must begin with http:// or https://, or for an app with capacitor://, ionic:// or tauri://")
 	}
 	if strings.ContainsAny(authority, "/?#@") {
 		return Pattern{}, errHost

@@ -63,6 +63,12 @@ func TestAnOriginIsAllowedExactlyWhereTheListSaysSo(t *testing.T) {
 		{list: "http://[2001:DB8::1]:3000", allowed: []string{"http://[2001:db8::1]:3000", "http://[2001:db8:0:0::1]:3000"}, refused: []string{"http://[2001:db8::1]", "http://[2001:db8::2]:3000"}},
 		{list: "http://*.localhost", allowed: []string{"http://one.localhost"}, refused: []string{"http://localhost"}},
 		{list: "https://xn--9i1bk1k.kr", allowed: []string{"https://xn--9i1bk1k.kr"}, refused: []string{"https://예시.kr"}},
+		{
+			list:    "capacitor://localhost, Ionic://localhost,tauri://localhost",
+			allowed: []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost"},
+			refused: []string{"capacitor://localhost:80", "capacitor://localhost.evil.net", "capacitor://", "http://localhost", "https://localhost", "file://localhost"},
+		},
+		{list: "http://localhost", allowed: []string{"http://localhost"}, refused: []string{"capacitor://localhost"}},
 		{list: "*", allowed: []string{"https://a", "null", "", "file://"}},
 		{list: " , ", refused: []string{"https://a", "null", ""}},
 	} {
@@ -87,6 +93,7 @@ func TestABadEntryIsRefusedByName(t *testing.T) {
 		"localhost:3000":              "must begin with http",
 		"app.example.com":             "must begin with http",
 		"ftp://example.com":           "must begin with http",
+		"htps://example.com":          "must begin with http",
 		"*://example.com":             "must begin with http",
 		"https://":                    "1 to 253",
 		"https://*":                   "star",
@@ -140,6 +147,8 @@ func TestTheSameOriginIsKnownByHostAndScheme(t *testing.T) {
 		{"http://a.example.com:8080", "", "a.example.com", false},
 		{"http://a.example.com", "", "a.example.com.evil.net", false},
 		{"http://[::1]:8000", "", "[::1]:8000", true},
+		{"capacitor://localhost", "", "localhost", false},
+		{"capacitor://localhost", "capacitor", "localhost", false},
 		{"null", "", "null", false},
 		{"", "", "", false},
 		{"http://", "", "", false},
@@ -152,8 +161,8 @@ func TestTheSameOriginIsKnownByHostAndScheme(t *testing.T) {
 
 func TestAListBecomesTheOriginsOfAnS3Rule(t *testing.T) {
 	t.Parallel()
-	got := list(t, "http://LOCALHOST:*, https://*.example.com, https://a.example.org:443").S3()
-	want := []string{"http://localhost", "http://localhost:*", "https://*.example.com", "https://a.example.org"}
+	got := list(t, "http://LOCALHOST:*, https://*.example.com, https://a.example.org:443, capacitor://localhost").S3()
+	want := []string{"http://localhost", "http://localhost:*", "https://*.example.com", "https://a.example.org", "capacitor://localhost"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, not %q", got, want)
 	}
