@@ -28,7 +28,7 @@ func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 		t.Errorf("first frame %+v", first)
 	}
 	for k, want := range map[string]string{
-		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": varyBy,
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no", "Vary": varyBy,
 	} {
 		if got := s.header.Get(k); got != want {
 			t.Errorf("%s: %q", k, got)

@@ -53,6 +53,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 	}
 	language := a.language(r)
 	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses a stream holds its events back
 	h.Set("Content-Language", string(language))
 	h.Set("X-Accel-Buffering", "no")
 	if r.Method == http.MethodHead {
