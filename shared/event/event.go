@@ -155,7 +155,7 @@ type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
 	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the analysis server's id of the analysis; empty if it returned none
-	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request and did not respond in time
+	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request, and did not respond in time or refused its repetition
 }
 
 // Lapsed means that the analysis server accepted the attempt but did not report its outcome before

@@ -47,12 +47,10 @@ func (s *service) consumers() []lifecycle.Component {
 	base := durable()
 	base.Concurrency, base.Grace, base.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
 	parts := []lifecycle.Component{
-		s.consume(bus.ConsumerOf(base, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
-			return s.core.HandleStored(ctx, e, analysis.Delivery{Seq: d.Seq, First: d.First(), Backoff: d.Backoff})
-		})),
+		s.consume(bus.ConsumerOf(base, withDelivery(s.core.HandleStored))),
 		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleRetried))),
 		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleLapsed))),
-		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleGranted))),
+		s.consume(bus.ConsumerOf(base, withDelivery(s.core.HandleGranted))),
 		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleCompleted))),
 		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleFailed))),
 		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleCanceled))),
@@ -84,6 +82,13 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 // an event becomes a dead letter, its job does not change, since the job has already ended.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
+}
+
+// withDelivery adapts a handler that needs the delivery of an event.
+func withDelivery[E event.Event](handle func(context.Context, E, analysis.Delivery) error) func(context.Context, E, bus.Delivery) error {
+	return func(ctx context.Context, e E, d bus.Delivery) error {
+		return handle(ctx, e, analysis.Delivery{Seq: d.Seq, First: d.First(), Backoff: d.Backoff})
+	}
 }
 
 // withBackoff adapts a handler that needs only the backoff of a delivery.

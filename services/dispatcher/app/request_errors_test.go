@@ -166,6 +166,36 @@ func shownNoSecret(t *testing.T, env *env) {
 	}
 }
 
+// The connection breaks after the server has received the request, or the process stops. The server
+// answers the repetition with 409 while it handles the first request, or because it has a job with
+// this id. If the job failed, the callback of the analysis would be lost.
+func TestAServerThatRefusesTheRepetitionOfARequestHasAcceptedTheFirst(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.answer = func(w http.ResponseWriter, _ request, n int) {
+		if n == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(http.StatusConflict)
+		_, _ = w.Write([]byte(`{"detail":"The job exists."}`))
+	}
+	s := env.store()
+	env.run(nil)
+	if d := testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID); !d.Unanswered || d.Attempt != 1 {
+		t.Errorf("%+v", d)
+	}
+	requests := env.analyzer.of(s.JobID)
+	if len(requests) != 2 {
+		t.Errorf("%d requests", len(requests))
+	}
+	if got := env.call(requests[0].field("webhook_url"), `{"analysis_results":{"a":1}}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, s.JobID); string(c.Result) != `{"a":1}` {
+		t.Errorf("result %s", c.Result)
+	}
+}
+
 func TestARedirectThatRepeatsTheRequestIsFollowed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

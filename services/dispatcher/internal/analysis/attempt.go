@@ -79,10 +79,11 @@ func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number 
 // makeAttempt begins an attempt, sends it, and records the server's answer. known is the log that
 // the caller has read.
 func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a attempt, known event.Log) error {
-	log, send, err := d.beginAttempt(ctx, recording.JobID, a, known)
+	log, send, begun, err := d.beginAttempt(ctx, recording.JobID, a, known)
 	if err != nil || !send {
 		return err
 	}
+	a.again = begun && !a.unsent
 	request, err := d.request(ctx, recording, a.number)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	if hasSlot, err := d.takeSlot(ctx, recording.JobID, a, log); err != nil || !hasSlot {
 		return err // err is nil if the job has no slot: its attempt is in the queue
 	}
-	accepted, err := d.submit(ctx, request)
+	accepted, err := d.submit(ctx, request, a)
 	if err != nil {
 		return d.recordSubmitError(ctx, recording.JobID, a, log, err)
 	}
@@ -120,13 +121,16 @@ func (d *Dispatcher) refuseAnswer(ctx context.Context, from Caller, reason error
 }
 
 // beginAttempt appends attempted to the log if necessary, and reports whether the attempt must be
-// sent (beginAttempt in rules.go decides both).
-func (d *Dispatcher) beginAttempt(ctx context.Context, job string, a attempt, known event.Log) (log event.Log, send bool, err error) {
+// sent (beginAttempt in rules.go decides both). begun reports whether the log had attempted before.
+func (d *Dispatcher) beginAttempt(
+	ctx context.Context, job string, a attempt, known event.Log,
+) (log event.Log, send, begun bool, err error) {
 	log, err = d.Jobs.Update(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
 		send, e = beginAttempt(log, job, a)
+		begun = e == nil
 		return e, nil
 	})
-	return log, send, err
+	return log, send, begun, err
 }
 
 // request makes the request of an attempt, with URLs that the server can use.
@@ -151,11 +155,14 @@ func (d *Dispatcher) request(ctx context.Context, recording event.Stored, number
 	return r, nil
 }
 
-// submit sends a request and logs the server's answer. It does not log a temporary failure, which
-// is logged when the event is settled.
-func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) {
+// submit sends the request of an attempt and logs the server's answer. It does not log a temporary
+// failure, which is logged when the event is settled.
+func (d *Dispatcher) submit(ctx context.Context, r Request, a attempt) (Acceptance, error) {
 	start := time.Now()
 	accepted, err := d.Analyzer.Submit(ctx, r)
+	if a.received(err) {
+		err = fmt.Errorf("%w: %s", errReceived, err.Error()) // without the type of err, by which the job would fail
+	}
 	logger := zerolog.Ctx(ctx).With().Int(logging.Attempt, r.Attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		logger.Error().Err(err).Bool("retryable", rejected.Retryable).Msg("analysis request rejected")
@@ -167,10 +174,13 @@ func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) 
 	return accepted, err
 }
 
+// errReceived means that the server has refused a request because it has received it before.
+var errReceived = errors.New("the analysis server has received the request before")
+
 // unanswered reports whether the server may have accepted a request that failed. It returns false
 // if the request failed because this process stops: such a request is sent again.
 func unanswered(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnanswered) && ctx.Err() == nil
+	return errors.Is(err, errReceived) || errors.Is(err, ErrUnanswered) && ctx.Err() == nil
 }
 
 // recordSubmitError records the failure of a request. A rejection fails the job, and a request

@@ -13,6 +13,7 @@ type RejectedError struct {
 	Code      string // the server's code; event.CodeAnalysisRejected if it sent none
 	Reason    string // the server's text, sanitized
 	Retryable bool   // the server may accept the request if the job is retried
+	Conflict  bool   // the status is 409, and the server states neither a code nor that a retry may succeed
 	Err       error  // cause for the log
 }
 

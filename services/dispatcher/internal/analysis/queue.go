@@ -72,7 +72,7 @@ func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log eve
 // HandleGranted sends an attempt that has waited in the queue, or for the analysis of another job.
 // An attempt from the queue has already begun. A job that waited for another job has not begun its
 // attempt. If such a job was retried meanwhile, HandleRetried sends its attempt instead.
-func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff time.Duration) error {
+func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, delivery Delivery) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff
 	if err != nil {
 		return err
 	}
-	a := attempt{number: e.Attempt, backoff: backoff, free: e.Unlimited, key: e.ResultKey}
+	a := attempt{number: e.Attempt, backoff: delivery.Backoff, free: e.Unlimited, key: e.ResultKey, unsent: delivery.First}
 	if e.ResultKey == "" {
 		a.retry = newestOf(log).retried
 	}

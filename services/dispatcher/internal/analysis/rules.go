@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"errors"
 	"time"
 
 	"sori.internal/shared/event"
@@ -18,6 +19,8 @@ type attempt struct {
 	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: it is not sent again
 	free    bool          // the attempt needs no slot
 	key     string        // key under which the result is cached; empty if it is not cached
+	unsent  bool          // the attempt has begun, but was not sent: it has waited in the queue
+	again   bool          // the server may have received the request of the attempt before
 }
 
 // newest has the attempt number of the newest event of each of these types; 0 if the log has no
@@ -76,6 +79,15 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 		e = event.Attempted{JobID: job, Attempt: a.number, ResultKey: a.key}
 	}
 	return true, e
+}
+
+// received reports whether the server has refused the request of an attempt only because it has
+// received the request before. A server answers a repeated request with 409 while it still handles
+// the first one (the IETF's draft "The Idempotency-Key HTTP Header Field", section 2.7), or because
+// it has a job with this id.
+func (a attempt) received(err error) bool {
+	rejected, ok := errors.AsType[*RejectedError](err)
+	return ok && rejected.Conflict && a.again
 }
 
 // waits reports whether the attempt of a queue entry must still be sent. Its attempted event was

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -63,6 +64,27 @@ func TestAnAttemptBeginsOnceAndOnlyWhileItIsTheNewest(t *testing.T) {
 	} {
 		if send, e := beginAttempt(c.log, job, c.attempt); send != c.send || e != c.append {
 			t.Errorf("%s: send %v, append %+v", name, send, e)
+		}
+	}
+}
+
+func TestAConflictMeansThatTheServerHasTheRequestOnlyIfItIsRepeated(t *testing.T) {
+	t.Parallel()
+	conflict, other := &RejectedError{Conflict: true}, &RejectedError{}
+	for _, c := range []struct {
+		attempt  attempt
+		err      error
+		received bool
+	}{
+		{attempt{again: true}, conflict, true},
+		{attempt{again: true}, fmt.Errorf("send: %w", conflict), true},
+		{attempt{}, conflict, false},
+		{attempt{again: true}, other, false},
+		{attempt{again: true}, ErrUnanswered, false},
+		{attempt{again: true}, nil, false},
+	} {
+		if got := c.attempt.received(c.err); got != c.received {
+			t.Errorf("again %v, %v: %v", c.attempt.again, c.err, got)
 		}
 	}
 }

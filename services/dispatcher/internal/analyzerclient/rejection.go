@@ -33,7 +33,10 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 		} else if c.presigned && code == event.CodeAnalysisRejected && mentionsURL.Match(answer) {
 			reason += urlStyleHint
 		}
-		return &analysis.RejectedError{Code: code, Reason: reason, Retryable: retryable, Err: cause}
+		return &analysis.RejectedError{
+			Code: code, Reason: reason, Retryable: retryable, Err: cause,
+			Conflict: s == http.StatusConflict && code == event.CodeAnalysisRejected && !retryable,
+		}
 	}
 }
 
