@@ -31,9 +31,10 @@ func TestAnAnswerWithTheResultsIsTheOutcome(t *testing.T) {
 	}
 	for body, want := range map[string]event.Failed{
 		`{"status":"error","error":"no speech","code":"no-speech","retryable":false}`: {Code: "no-speech", Detail: "no speech"},
-		`{"error":"no speech"}`:                       {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
-		`{"success":false,"message":"no speech"}`:     {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
-		`{"success":false,"error":{"m":"no speech"}}`: {Code: event.CodeAnalysisFailed, Retryable: true, Detail: `{"m":"no speech"}`},
+		`{"error":"no speech"}`:                             {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
+		`{"success":false,"message":"no speech"}`:           {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
+		`{"success":false,"result":{},"error":"no speech"}`: {Code: event.CodeAnalysisFailed, Retryable: true, Detail: "no speech"},
+		`{"success":false,"error":{"m":"no speech"}}`:       {Code: event.CodeAnalysisFailed, Retryable: true, Detail: `{"m":"no speech"}`},
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(body)) }
 		f := testkit.Await[event.Failed](env.Kit, env.bus, env.store().JobID)

@@ -72,7 +72,7 @@ type fields struct {
 	Message  json.RawMessage `json:"message"`
 	Detail   json.RawMessage `json:"detail"`
 	Reason   json.RawMessage `json:"reason"`
-	Success  json.RawMessage `json:"success"` // without a status and results, false means failed
+	Success  json.RawMessage `json:"success"` // without a status, false means failed
 	failureFields
 
 	nonFinite bool // NaN or infinities were replaced by null
@@ -105,8 +105,8 @@ func parseFields(body []byte) (fields, error) {
 }
 
 // status returns the status of the report, or false if the status is unknown. A report without a
-// status is failed if it has no results, but an error or "success": false. Otherwise it is
-// completed.
+// status is completed, unless it says "success": false, or has an error and no results. Empty results
+// count as no results: a server whose reports always have the same members sends them with a failure.
 func (f fields) status() (string, bool) {
 	var word string
 	switch {
@@ -114,11 +114,17 @@ func (f fields) status() (string, bool) {
 		_ = json.Unmarshal(f.Status, &word) // a status that is not a string leaves word empty, which is unknown
 		word = normalizeStatus(word)
 		return word, word != ""
-	case !present(f.Results) && (present(f.Error) || string(f.Success) == "false"):
+	case f.unsuccessful(), present(f.Error) && !present(f.Results), f.saysError() && empty(f.Results):
 		return statusFailed, true
 	default:
 		return statusCompleted, true
 	}
+}
+
+// unsuccessful reports whether the report contains "success": false.
+func (f fields) unsuccessful() bool {
+	success, ok := parseBool(f.Success)
+	return ok && !success
 }
 
 // completed makes the report of a completed analysis. If the server sent no result, the result is
@@ -239,7 +245,7 @@ func (a Acceptance) outcome() (*report, error) {
 func (f fields) saysError() bool {
 	switch string(f.Error) {
 	case "", "null", "false", "0", `""`, "{}", "[]":
-		return string(f.Success) == "false"
+		return f.unsuccessful()
 	default:
 		return true
 	}
@@ -248,6 +254,19 @@ func (f fields) saysError() bool {
 // structured reports whether raw is a JSON object or array.
 func structured(raw json.RawMessage) bool {
 	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
+}
+
+// empty reports whether results are an empty object, array or string.
+func empty(results json.RawMessage) bool {
+	const longest = 16 // bytes of an empty object or array with blanks in it
+	if len(results) > longest {
+		return false
+	}
+	switch string(bytes.Join(bytes.Fields(results), nil)) {
+	case "{}", "[]", `""`:
+		return true
+	}
+	return false
 }
 
 // present reports whether the report has a member and the member is not null.
