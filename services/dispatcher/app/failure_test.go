@@ -42,6 +42,8 @@ func TestARejectionIsFinalUnlessItsBodySaysRetryable(t *testing.T) {
 			event.Failed{Code: "no-model", Detail: "No model is loaded.", Retryable: true}},
 		{"application/json", `{"error":"not audio","code":"unsupported-audio"}`, event.Failed{Code: "unsupported-audio", Detail: "not audio"}},
 		{"application/json", `{"error":"later","retryable":true}`, event.Failed{Code: "analysis-rejected", Detail: "later", Retryable: true}},
+		{"application/json", `{"detail":{"code":"no-model","message":"No model is loaded.","retryable":true}}`,
+			event.Failed{Code: "no-model", Detail: "No model is loaded.", Retryable: true}},
 		{"application/json", `{"error":"never"}`, event.Failed{Code: "analysis-rejected", Detail: "never"}},
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {

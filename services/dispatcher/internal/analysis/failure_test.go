@@ -31,6 +31,12 @@ func TestAFailureHasItsCodeAndWhetherItIsRetryable(t *testing.T) {
 		`{"status":"failed","code":null}`:                                                            {"analysis-failed", true},
 		`{"status":"failed","code":["no-speech"]}`:                                                   {"analysis-failed", true},
 		`{"status":"failed","code":"log-lost"}`:                                                      {"analysis-failed", true},
+		`{"status":"failed","error":{"code":"no-speech","message":"x","retryable":false}}`:           {"no-speech", false},
+		`{"status":"failed","error":{"code":"unsupported-codec","detail":"x"}}`:                      {"unsupported-codec", false},
+		`{"status":"failed","detail":{"code":"no-speech"},"retryable":false}`:                        {"no-speech", false},
+		`{"status":"failed","code":"no-speech","error":{"code":"other","retryable":false}}`:          {"no-speech", false},
+		`{"status":"failed","error":{"code":500}}`:                                                   {"analysis-failed", true},
+		`{"status":"failed","error":[{"code":"no-speech"}]}`:                                         {"analysis-failed", true},
 		`{"status":"failed","code":"unprojectable","retryable":false,"error":"speaks for somebody"}`: {"analysis-failed", false},
 	} {
 		r, err := parseReport([]byte(body))
@@ -47,15 +53,20 @@ func TestAFailureHasItsCodeAndWhetherItIsRetryable(t *testing.T) {
 func TestTheReasonOfAFailureIsFoundUnderEveryUsualName(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		`{"status":"error","message":"no speech"}`:                      "no speech",
-		`{"status":"failed","detail":"no speech"}`:                      "no speech",
-		`{"status":"failed","reason":"no speech"}`:                      "no speech",
-		`{"status":"failed","error":true,"message":"no speech"}`:        "no speech",
-		`{"status":"failed","error":"","message":"no speech"}`:          "no speech",
-		`{"status":"failed","error":null,"detail":[{"msg":"x"}]}`:       `[{"msg":"x"}]`,
-		`{"status":"failed","error":"no speech","message":"it failed"}`: "no speech",
-		`{"status":"failed","error":7}`:                                 "7",
-		`{"status":"failed","error":false,"message":null}`:              "The analysis failed without a reason.",
+		`{"status":"error","message":"no speech"}`:                       "no speech",
+		`{"status":"failed","detail":"no speech"}`:                       "no speech",
+		`{"status":"failed","reason":"no speech"}`:                       "no speech",
+		`{"status":"failed","error":true,"message":"no speech"}`:         "no speech",
+		`{"status":"failed","error":"","message":"no speech"}`:           "no speech",
+		`{"status":"failed","error":null,"detail":[{"msg":"x"}]}`:        `[{"msg":"x"}]`,
+		`{"status":"failed","error":"no speech","message":"it failed"}`:  "no speech",
+		`{"status":"failed","error":7}`:                                  "7",
+		`{"status":"failed","error":{"code":"c","message":"no speech"}}`: "no speech",
+		`{"status":"failed","error":{"code":3,"detail":"no speech"}}`:    "no speech",
+		`{"status":"failed","detail":{"error":"no speech"}}`:             "no speech",
+		`{"status":"failed","error":{"code":3,"message":""}}`:            `{"code":3,"message":""}`,
+		`{"status":"failed","error":{"message":{"text":"no speech"}}}`:   `{"message":{"text":"no speech"}}`,
+		`{"status":"failed","error":false,"message":null}`:               "The analysis failed without a reason.",
 	} {
 		r, err := parseReport([]byte(body))
 		if err != nil || r.status != statusFailed || r.reason != want {
@@ -78,11 +89,14 @@ func TestARejectionIsFinalUnlessItsBodySaysRetryable(t *testing.T) {
 		`{"detail":[{"loc":["body"]}]}`: {"analysis-rejected", false},
 		`{"retryable":true}`:            {"analysis-rejected", true},
 		`{"code":"model-not-loaded"}`:   {"model-not-loaded", false},
-		`{"code":"model-not-loaded","retryable":true}`:   {"model-not-loaded", true},
-		`{"code":"audio-unreachable"}`:                   {"audio-unreachable", true},
-		`{"code":"unsupported-codec","detail":"AMR-WB"}`: {"unsupported-codec", false},
-		`{"code":403,"retryable":true}`:                  {"analysis-rejected", true},
-		`{"code":"dispatch-timeout"}`:                    {"analysis-rejected", false},
+		`{"code":"model-not-loaded","retryable":true}`:                                               {"model-not-loaded", true},
+		`{"code":"audio-unreachable"}`:                                                               {"audio-unreachable", true},
+		`{"code":"unsupported-codec","detail":"AMR-WB"}`:                                             {"unsupported-codec", false},
+		`{"code":403,"retryable":true}`:                                                              {"analysis-rejected", true},
+		`{"detail":{"code":"no-model","message":"x","retryable":true}}`:                              {"no-model", true},
+		`{"error":{"code":"unsupported-codec"}}`:                                                     {"unsupported-codec", false},
+		`{"error":{"code":403},"detail":"x"}`:                                                        {"analysis-rejected", false},
+		`{"code":"dispatch-timeout"}`:                                                                {"analysis-rejected", false},
 		`{"type":"about:blank","title":"Bad","status":400,"detail":"x","code":"c","retryable":true}`: {"c", true},
 	} {
 		code, retryable := ParseRejection([]byte(body))

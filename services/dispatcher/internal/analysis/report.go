@@ -143,7 +143,7 @@ func (f fields) completed() report {
 // failed makes the report of a failed analysis.
 func (f fields) failed() report {
 	r := report{status: statusFailed, reason: parseReason(f.Error, f.Message, f.Detail, f.Reason)}
-	r.code, r.retryable = f.parse(event.CodeAnalysisFailed)
+	r.code, r.retryable = f.orIn(f.Error, f.Detail).parse(event.CodeAnalysisFailed)
 	return r
 }
 
@@ -281,15 +281,11 @@ func invalidField(pointer, detail string) error {
 	}
 }
 
-// parseReason returns the text of the first member that states why an analysis failed. A member
-// that is not a string is returned as JSON. Empty members and booleans are skipped.
+// parseReason returns the text (Reason) of the first member that states why an analysis failed.
+// Empty members and booleans are skipped.
 func parseReason(members ...json.RawMessage) string {
 	for _, raw := range members {
-		var text string
-		if json.Unmarshal(raw, &text) != nil {
-			text = string(raw)
-		}
-		switch text = Sanitize(text, maxReason); text {
+		switch text := Sanitize(Reason(raw), maxReason); text {
 		case "", "null", "true", "false":
 		default:
 			return text

@@ -63,28 +63,14 @@ const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which
 // maxReason is the largest length of the stored reason of a rejection, in runes.
 const maxReason = 500
 
-// textOf returns a member of the server's answer as text. A string stays unchanged. Any other
-// value, such as a list of violations, is encoded as JSON.
-func textOf(member any) string {
-	switch v := member.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	default:
-		text, _ := json.Marshal(v) // never fails: v was decoded from JSON
-		return string(text)
-	}
-}
-
 // rejectionReason returns a sentence with the status of a rejection and the reason, if the server's
 // answer contains one. The reason is a JSON member with a usual name, or a text that is not JSON.
 func rejectionReason(status int, answer []byte) string {
 	text := ""
-	var fields map[string]any
+	var fields map[string]json.RawMessage
 	if json.Unmarshal(answer, &fields) == nil {
 		for _, name := range []string{"detail", "error", "message", "title"} {
-			if text = textOf(fields[name]); text != "" {
+			if text = analysis.Reason(fields[name]); text != "" {
 				break
 			}
 		}
