@@ -107,7 +107,7 @@ func TestAnAnswerThatOnlyAcceptsIsNoOutcome(t *testing.T) {
 	env.run(nil)
 	for _, body := range []string{
 		`{"status":"success"}`, `{"status":"ok","result":"queued"}`, `{"status":"completed"}`, `{"error":""}`, `{"error":false,"job_id":"x"}`, `{"error":"slow disk","job_id":"x"}`, `{"success":true,"error":{}}`,
-		`{"status":"processing","result":{}}`, `{"result":null}`, "OK", "",
+		`{"status":"processing","result":{}}`, `{"result":null}`, `{"job_id":"x","state":"PENDING","result":{}}`, "OK", "",
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(body)) }
 		s := env.store()

@@ -30,7 +30,8 @@ func normalizeStatus(word string) string {
 		"stopped", "terminated", "killed", "crashed", "timeout", "timedout", "expired":
 		return statusFailed
 	case "processing", "running", "pending", "queued", "accepted", "started", "received", "inprogress", "progress",
-		"starting", "notstarted", "inqueue", "waiting", "scheduled", "submitted", "created", "retry", "retrying", "analyzing", "analysing":
+		"starting", "notstarted", "inqueue", "waiting", "scheduled", "submitted", "created", "retry", "retrying", "analyzing", "analysing",
+		"active", "delayed", "paused", "prioritized", "waitingchildren", "deferred", "enqueued", "runnable":
 		return statusProcessing
 	default:
 		return ""
@@ -63,6 +64,7 @@ func isResults(name string) bool {
 // fields are the members of a report, before validation.
 type fields struct {
 	Status   json.RawMessage `json:"status"`
+	State    json.RawMessage `json:"state"` // used as status if status is absent or unknown, and state is not
 	Results  json.RawMessage `json:"analysis_results"`
 	Result   json.RawMessage `json:"result"`
 	Plural   json.RawMessage `json:"results"`
@@ -104,16 +106,26 @@ func parseFields(body []byte) (fields, error) {
 	return f, nil
 }
 
+// stated returns the status that the report states, or "" if it states none that is known.
+func (f fields) stated() string {
+	for _, raw := range []json.RawMessage{f.Status, f.State} {
+		var word string
+		_ = json.Unmarshal(raw, &word) // a value that is not a string leaves word empty, which is unknown
+		if status := normalizeStatus(word); status != "" {
+			return status
+		}
+	}
+	return ""
+}
+
 // status returns the status of the report, or false if the status is unknown. A report without a
 // status is completed, unless it says "success": false, or has an error and no results. Empty results
 // count as no results: a server whose reports always have the same members sends them with a failure.
 func (f fields) status() (string, bool) {
-	var word string
+	stated := f.stated()
 	switch {
-	case present(f.Status):
-		_ = json.Unmarshal(f.Status, &word) // a status that is not a string leaves word empty, which is unknown
-		word = normalizeStatus(word)
-		return word, word != ""
+	case stated != "" || present(f.Status):
+		return stated, stated != ""
 	case f.unsuccessful(), present(f.Error) && !present(f.Results), f.saysError() && empty(f.Results):
 		return statusFailed, true
 	default:
@@ -140,9 +152,14 @@ func (f fields) completed() report {
 	return r
 }
 
-// failed makes the report of a failed analysis.
+// failed makes the report of a failed analysis. If the results are a text, they may be the reason:
+// the result of a failed task of Celery is the text of its exception.
 func (f fields) failed() report {
-	r := report{status: statusFailed, reason: parseReason(f.Error, f.Message, f.Detail, f.Reason)}
+	reasons := []json.RawMessage{f.Error, f.Message, f.Detail, f.Reason}
+	if bytes.HasPrefix(f.Results, []byte(`"`)) {
+		reasons = append(reasons, f.Results)
+	}
+	r := report{status: statusFailed, reason: parseReason(reasons...)}
 	r.code, r.retryable = f.orIn(f.Error, f.Detail).parse(event.CodeAnalysisFailed)
 	return r
 }
@@ -158,7 +175,7 @@ func parseReport(body []byte) (report, error) {
 	switch {
 	case !known:
 		return report{}, invalidField("/status", "The status is none of completed, failed, processing.")
-	case status == statusCompleted && !present(f.Results) && !present(f.Status):
+	case status == statusCompleted && !present(f.Results) && f.stated() == "":
 		return report{}, invalidField("/analysis_results", "A completed analysis needs its results.")
 	case status == statusCompleted:
 		if !present(f.Results) && structured(f.Data) {
@@ -196,7 +213,7 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 // may still deliver the results.
 func parseStatus(answer []byte) (report, bool) {
 	f, err := parseFields(answer)
-	if err != nil || !present(f.Status) {
+	if err != nil || f.stated() == "" {
 		return report{}, false
 	}
 	switch status, _ := f.status(); status {
@@ -232,7 +249,7 @@ func (a Acceptance) outcome() (*report, error) {
 	switch status, _ := f.status(); {
 	case status == statusCompleted && structured(unquote(f.Results)):
 		r = f.completed()
-	case status == statusFailed && (present(f.Status) || a.ServerID == "" && f.saysError()):
+	case status == statusFailed && (f.stated() != "" || a.ServerID == "" && f.saysError()):
 		r = f.failed()
 	default:
 		return nil, nil
