@@ -58,7 +58,7 @@ const (
 
 // isResults reports whether servers send results in the member with the given name.
 func isResults(name string) bool {
-	return name == "analysis_results" || name == "result" || name == "results"
+	return name == "analysis_results" || name == "analysisResults" || name == "result" || name == "results"
 }
 
 // fields are the members of a report, before validation.
@@ -66,6 +66,7 @@ type fields struct {
 	Status   json.RawMessage `json:"status"`
 	State    json.RawMessage `json:"state"` // used as status if status is absent or unknown, and state is not
 	Results  json.RawMessage `json:"analysis_results"`
+	Camel    json.RawMessage `json:"analysisResults"` // the names of members in Java, C# and JavaScript
 	Result   json.RawMessage `json:"result"`
 	Plural   json.RawMessage `json:"results"`
 	Data     json.RawMessage `json:"data"` // used as results if a callback has none of the above
@@ -98,7 +99,7 @@ func parseFields(body []byte) (fields, error) {
 	if err != nil {
 		return f, fault.MalformedJSON("The body is no JSON object.", err)
 	}
-	for _, results := range []json.RawMessage{f.Result, f.Plural} {
+	for _, results := range []json.RawMessage{f.Camel, f.Result, f.Plural} {
 		if !present(f.Results) {
 			f.Results = results
 		}

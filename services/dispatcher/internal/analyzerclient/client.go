@@ -199,23 +199,43 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 // maxServerID is the largest length of the server's id of an analysis, in runes.
 const maxServerID = 200
 
-// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none.
-// The id may be a string or a number. The digits of a number are returned as the server sent them.
+// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none. The
+// id is in job_id or, as many frameworks name it, in one of the other members. An id beside an error
+// may be that of the request, and does not count.
 func parseServerID(answer []byte) string {
 	var a struct {
-		JobID json.RawMessage `json:"job_id"`
+		JobID       json.RawMessage `json:"job_id"`
+		CamelJobID  json.RawMessage `json:"jobId"`
+		TaskID      json.RawMessage `json:"task_id"`
+		CamelTaskID json.RawMessage `json:"taskId"`
+		ID          json.RawMessage `json:"id"`
+		Error       any             `json:"error"`
 	}
 	if json.Unmarshal(answer, &a) != nil {
 		return ""
 	}
+	if a.Error != nil {
+		a.ID = nil
+	}
+	for _, raw := range []json.RawMessage{a.JobID, a.CamelJobID, a.TaskID, a.CamelTaskID, a.ID} {
+		if id := serverID(raw); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// serverID returns an id, which may be a string or a number. The digits of a number are returned as
+// the server sent them. It returns "" if raw is no id, or one that cannot be sent back.
+func serverID(raw json.RawMessage) string {
 	var number json.Number
 	var text string
 	switch {
-	case json.Unmarshal(a.JobID, &text) == nil:
-	case json.Unmarshal(a.JobID, &number) == nil:
+	case json.Unmarshal(raw, &text) == nil:
+	case json.Unmarshal(raw, &number) == nil:
 		text = number.String()
 	}
-	if text != analysis.Sanitize(text, maxServerID) { // sanitizing would change the id, so it could not be sent back
+	if text != analysis.Sanitize(text, maxServerID) { // sanitizing would change the id
 		return ""
 	}
 	return text

@@ -1,0 +1,35 @@
+package analyzerclient
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTheServersIDIsFoundUnderEveryUsualName(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		`{"job_id":"a-17","status":"accepted"}`:         "a-17",
+		`{"job_id":17}`:                                 "17",
+		`{"job_id":12345678901234567890}`:               "12345678901234567890",
+		`{"jobId":"a-17"}`:                              "a-17",
+		`{"JobId":"a-17"}`:                              "a-17",
+		`{"task_id":"a-17"}`:                            "a-17",
+		`{"taskId":"a-17"}`:                             "a-17",
+		`{"id":"a-17","status":"queued"}`:               "a-17",
+		`{"id":7,"job_id":"a-17"}`:                      "a-17",
+		`{"job_id":null,"task_id":"","id":"a-17"}`:      "a-17",
+		`{"id":"a-17","error":null}`:                    "a-17",
+		`{"id":"request-1","error":"no GPU"}`:           "",
+		`{"job_id":"a-17","error":"slow disk"}`:         "a-17",
+		`{"job_id":{"id":1}}`:                           "",
+		`{"job_id":"a\u0000"}`:                          "",
+		`{"job_id":"` + strings.Repeat("x", 201) + `"}`: "",
+		`{"status":"accepted"}`:                         "",
+		`[1]`:                                           "",
+		`OK`:                                            "",
+	} {
+		if id := parseServerID([]byte(answer)); id != want {
+			t.Errorf("%.80s: %q", answer, id)
+		}
+	}
+}
