@@ -127,11 +127,12 @@ type params struct {
 	values url.Values
 }
 
-// statuses parses a parameter with statuses, which may be separated by commas or repeated. It
-// returns all statuses if the parameter is absent.
+// statuses parses a parameter with statuses, which may be separated by commas or repeated, also with
+// brackets: axios and jQuery write status[]=failed&status[]=canceled for an array. It returns all
+// statuses if the parameter is absent.
 func (q *params) statuses(name string) []job.Status {
 	var selected []job.Status
-	for _, value := range q.values[name] {
+	for _, value := range slices.Concat(q.values[name], q.values[name+"[]"]) {
 		for part := range strings.SplitSeq(value, ",") {
 			if part != "" {
 				selected = append(selected, job.Status(part))

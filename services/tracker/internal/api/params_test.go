@@ -27,6 +27,22 @@ func brokenRules(err error) []string {
 	return names
 }
 
+func TestAListOfStatusesMayBeWrittenInEveryUsualWay(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"status=canceled,failed", "status=failed&status=canceled", "status[]=failed&status[]=canceled", "status%5B%5D=canceled&status%5B%5D=failed",
+		"status=failed&status[]=canceled",
+	} {
+		values, err := url.ParseQuery(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, _, err := parseFilter(values); err != nil || !slices.Equal(f.Statuses, []job.Status{job.Canceled, job.Failed}) {
+			t.Errorf("%s: %v, %v", text, f.Statuses, err)
+		}
+	}
+}
+
 func TestAListIsFilteredByValidParametersOnly(t *testing.T) {
 	t.Parallel()
 	cursor := formatCursor(query.Cursor{CreatedAt: time.Unix(1, 0).UTC(), JobID: exampleID})
@@ -41,6 +57,7 @@ func TestAListIsFilteredByValidParametersOnly(t *testing.T) {
 		"created_after=2026-01-31":                {"created_after"},
 		"created_before=99999-01-01T00:00:00Z":    {"created_before"},
 		"status=running":                          {"status"},
+		"status[]=running":                        {"status"},
 		"status=failed,erased":                    {"status"},
 		"token_id=0":                              {"token_id"},
 		"token_id=a":                              {"token_id"},
