@@ -27,6 +27,23 @@ func brokenRules(err error) []string {
 	return names
 }
 
+func TestTheLastEventIsTakenFromTheHeaderOrTheQuery(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		header, query string
+		seen          int64
+	}{
+		{"", "", noneSeen}, {"7", "", 7}, {"", "last_event_id=7", 7}, {"", "lastEventId=7", 7}, {"8", "last_event_id=7&lastEventId=6", 8},
+		{"", "lastEventId=6&last_event_id=7", 7}, {"x", "", noneSeen}, {"", "lastEventId=-1", noneSeen},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/?"+c.query, nil)
+		r.Header.Set("Last-Event-ID", c.header)
+		if seen := lastEventID(r); seen != c.seen {
+			t.Errorf("header %q, query %q: %d", c.header, c.query, seen)
+		}
+	}
+}
+
 func TestAListOfStatusesMayBeWrittenInEveryUsualWay(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{

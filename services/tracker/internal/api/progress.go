@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -75,12 +76,11 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 const noneSeen int64 = -1
 
 // lastEventID returns the id of the last event that the client has received, which is a version of
-// the job. It returns noneSeen if the id is absent or malformed.
+// the job. It returns noneSeen if the id is absent or malformed. The package event-source-polyfill
+// sends the id in lastEventId, since the header would need a CORS preflight.
 func lastEventID(r *http.Request) int64 {
-	given := r.Header.Get("Last-Event-ID")
-	if given == "" {
-		given = r.URL.Query().Get("last_event_id")
-	}
+	query := r.URL.Query()
+	given := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("last_event_id"), query.Get("lastEventId"))
 	if id, err := strconv.ParseInt(given, 10, 64); err == nil && id >= 0 {
 		return id
 	}
