@@ -66,6 +66,7 @@ func TestPreflightsAreAnsweredAtEveryPathBeforeAnyOtherCheck(t *testing.T) {
 	asked := []string{
 		"Content-Type", "Authorization", "Idempotency-Key", "Content-Digest", "If-Match", "If-None-Match", "Last-Event-ID", "Accept-Language",
 		"Prefer", "traceparent", "X-Request-Id", "Cache-Control", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Complete", "X-Requested-With",
+		"sentry-trace", "X-Accel-Buffering",
 	}
 	for _, path := range []string{g.path(), "/tokens/x/upload-audio", "/tokens/", "/tokens/999", "/jobs/", "/jobs/x", result, progress, webhook, "/nowhere", "/", "/docs"} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {

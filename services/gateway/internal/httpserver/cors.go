@@ -27,7 +27,7 @@ type cors struct {
 const preflightMaxAge = "7200"
 
 // The headers and methods of the API, and those of the protocols for resumable
-// uploads (tus 1.0 and the IETF's draft).
+// uploads (tus 1.0 and the IETF's draft). A page may send further headers (allowedFor).
 const (
 	allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 	allowedHeaders = "Accept, Accept-Language, Authorization, Baggage, Cache-Control, Content-Digest, Content-Language, Content-Type, " +
@@ -104,8 +104,33 @@ func (x cors) setHeaders(c *fasthttp.RequestCtx) {
 		return
 	}
 	h.Set(fiber.HeaderAccessControlAllowMethods, allowedMethods)
-	h.Set(fiber.HeaderAccessControlAllowHeaders, allowedHeaders)
+	h.Set(fiber.HeaderAccessControlAllowHeaders, allowedFor(string(c.Request.Header.Peek(fiber.HeaderAccessControlRequestHeaders))))
 	h.Set(fiber.HeaderAccessControlMaxAge, preflightMaxAge)
+}
+
+// maxRequested is the largest number of names that are read of a preflight.
+const maxRequested = 100
+
+// allowedFor returns the headers that a page may send: those of the API, and any other that its
+// preflight names. Libraries add headers to the requests of a page, such as sentry-trace and
+// X-Datadog-Trace-Id. A browser refuses the whole request if one of them is not allowed, and a client
+// that is no browser can send every header anyway.
+func allowedFor(requested string) string {
+	allowed, known := allowedHeaders, ", "+strings.ToLower(allowedHeaders)+", "
+	for _, name := range strings.SplitN(requested, ",", maxRequested) {
+		name = strings.TrimSpace(name)
+		if isToken(name) && !strings.Contains(known, ", "+strings.ToLower(name)+", ") {
+			allowed += ", " + name
+		}
+	}
+	return allowed
+}
+
+// isToken reports whether a text can be the name of a header (RFC 9110, section 5.6.2).
+func isToken(name string) bool {
+	return name != "" && strings.IndexFunc(name, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+	}) < 0
 }
 
 // vary adds a name to Vary unless Vary has it.
