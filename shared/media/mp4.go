@@ -12,6 +12,8 @@ type mp4 struct {
 	fragment     mp4Fragment
 	table        mp4Table
 	dataEnd      int64 // end of the last media data box, as its size states
+	metaEnd      int64 // end of the last metadata box
+	userEnd      int64 // end of the last user data box
 	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB states
 	itunes       bool  // the last metadata name that was read is iTunSMPB
 	shifted      bool  // other bytes precede the file, so that its chunk offsets are wrong
@@ -32,6 +34,9 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	if off < m.dataEnd { // b is the Opus packet that data has requested
 		m.fragment.takePacket(b)
 		return m.data(off)
+	}
+	if off < m.userEnd && off+boxHeader > m.userEnd { // QuickTime's user data may end with 4 bytes that are 0
+		return m.userEnd, boxHeader
 	}
 	if off == 0 && len(b) > boxHeader {
 		b = b[:boxHeader]
@@ -67,10 +72,17 @@ func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (i
 	case "moof":
 		m.fragment.begin(off)
 		return off + int64(header), boxHeader
-	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // these boxes contain boxes
+	case "udta":
+		m.userEnd = end
+		return off + int64(header), boxHeader
+	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "ilst", "----": // these boxes contain boxes
 		return off + int64(header), boxHeader
 	case "meta":
-		return off + int64(header) + 4, boxHeader
+		return m.openMeta(off, header, size, b)
+	case "hdlr":
+		if off < m.metaEnd { // the handler of metadata, not that of a track
+			return end, boxHeader
+		}
 	case "mdat":
 		m.dataEnd = end
 		return m.data(off + int64(header))
@@ -83,6 +95,23 @@ func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (i
 	}
 	m.box(kind, b[header:need])
 	return end, boxHeader
+}
+
+// openMeta enters a metadata box. It begins with a version and flags (section 8.11.1), but not in
+// QuickTime files, nor in those that Android records. The first box in it is its handler.
+func (m *mp4) openMeta(off int64, header int, size uint64, b []byte) (int64, int) {
+	m.metaEnd = off + int64(size)
+	if size < uint64(header+boxHeader) {
+		return m.metaEnd, boxHeader
+	}
+	if len(b) < header+boxHeader {
+		return off, header + boxHeader
+	}
+	at := off + int64(header)
+	if string(b[header+4:header+boxHeader]) != "hdlr" {
+		at += 4
+	}
+	return at, boxHeader
 }
 
 // data requests the next Opus packet of a fragment at or after off, or, after the last one, the box
