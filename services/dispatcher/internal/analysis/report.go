@@ -232,8 +232,8 @@ func parseStatus(answer []byte) (report, bool) {
 // outcome parses the answer to a request. A server that finishes the analysis before it answers
 // sends the outcome in the answer. outcome returns nil if the answer only accepts the request:
 //
-//   - Results that are a string or a number are not an outcome, and neither is the status "ok"
-//     alone, since servers accept requests with both.
+//   - Results that are a string or a number are not an outcome, and neither are results that only
+//     acknowledge the request, nor the status "ok" alone: servers accept requests with all of them.
 //   - An error without a status is a failure only if the answer contains no id of the analysis:
 //     without an id, the server has not begun an analysis.
 //
@@ -248,7 +248,7 @@ func (a Acceptance) outcome() (*report, error) {
 	}
 	var r report
 	switch status, _ := f.status(); {
-	case status == statusCompleted && structured(unquote(f.Results)):
+	case status == statusCompleted && structured(unquote(f.Results)) && !acknowledge(f.Results):
 		r = f.completed()
 	case status == statusFailed && (f.stated() != "" || a.ServerID == "" && f.saysError()):
 		r = f.failed()
@@ -256,6 +256,33 @@ func (a Acceptance) outcome() (*report, error) {
 		return nil, nil
 	}
 	return &r, nil
+}
+
+// acknowledge reports whether the results in the answer to a request only acknowledge the request:
+// they have an id of the analysis, and besides it at most a message and a status that is not
+// completed or failed. Some frameworks, such as ASP.NET Boilerplate, wrap every answer in a member
+// result.
+func acknowledge(results json.RawMessage) bool {
+	const longest = 1 << 10 // bytes of an acknowledgement
+	var members map[string]json.RawMessage
+	if len(results) > longest || json.Unmarshal(unquote(results), &members) != nil {
+		return false
+	}
+	hasID := false
+	for name, value := range members {
+		switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name)) {
+		case "jobid", "taskid", "requestid", "id":
+			hasID = true
+		case "message":
+		case "status", "state":
+			if stated := (fields{Status: value}).stated(); stated == statusCompleted || stated == statusFailed {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return hasID
 }
 
 // saysError reports whether the report contains an error, or "success": false. An empty or false

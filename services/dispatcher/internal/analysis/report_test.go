@@ -45,6 +45,27 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
+func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
+	t.Parallel()
+	for answer, status := range map[string]string{
+		`{"result":{"taskId":"a-17"},"success":true,"error":null,"unAuthorizedRequest":false}`: "",
+		`{"jsonrpc":"2.0","result":{"job_id":17,"status":"queued"},"id":1}`:                    "",
+		`{"status":"success","result":{"id":"a-17","message":"queued"}}`:                       "",
+		`{"result":"{\"task-id\":\"a-17\"}"}`:                                                  "",
+		`{"result":{"id":"a-17","status":"completed"}}`:                                        statusCompleted,
+		`{"result":{"id":"a-17","score":0.5}}`:                                                 statusCompleted,
+		`{"result":{"status":"queued"}}`:                                                       statusCompleted,
+		`{"result":{}}`:                                                                        statusCompleted,
+		`{"result":[{"id":1}]}`:                                                                statusCompleted,
+		`{"result":{"id":"` + strings.Repeat("x", 1100) + `"}}`:                                statusCompleted,
+	} {
+		r, err := Acceptance{Answer: []byte(answer)}.outcome()
+		if err != nil || (r == nil) != (status == "") || r != nil && r.status != status {
+			t.Errorf("%.80s: %+v, %v", answer, r, err)
+		}
+	}
+}
+
 // sanitized reports whether s is valid output of Sanitize with at most the given number of runes.
 func sanitized(s string, runes int) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= runes && !strings.ContainsAny(s, "\x00\x1b\x7f\r") && !urlQuery.MatchString(s)

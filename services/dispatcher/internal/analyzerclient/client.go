@@ -6,6 +6,7 @@ package analyzerclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -199,30 +200,50 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 // maxServerID is the largest length of the server's id of an analysis, in runes.
 const maxServerID = 200
 
-// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none. The
-// id is in job_id or, as many frameworks name it, in one of the other members. An id beside an error
-// may be that of the request, and does not count.
-func parseServerID(answer []byte) string {
-	var a struct {
-		JobID       json.RawMessage `json:"job_id"`
-		CamelJobID  json.RawMessage `json:"jobId"`
-		TaskID      json.RawMessage `json:"task_id"`
-		CamelTaskID json.RawMessage `json:"taskId"`
-		ID          json.RawMessage `json:"id"`
-		Error       any             `json:"error"`
-	}
-	if json.Unmarshal(answer, &a) != nil {
-		return ""
-	}
-	if a.Error != nil {
-		a.ID = nil
-	}
-	for _, raw := range []json.RawMessage{a.JobID, a.CamelJobID, a.TaskID, a.CamelTaskID, a.ID} {
+// ids are the members in which servers return the id of an analysis.
+type ids struct {
+	JobID       json.RawMessage `json:"job_id"`
+	CamelJobID  json.RawMessage `json:"jobId"`
+	TaskID      json.RawMessage `json:"task_id"`
+	CamelTaskID json.RawMessage `json:"taskId"`
+	ID          json.RawMessage `json:"id"`
+}
+
+// first returns the id in the first member that has one; "" if none has.
+func (i ids) first() string {
+	for _, raw := range []json.RawMessage{i.JobID, i.CamelJobID, i.TaskID, i.CamelTaskID, i.ID} {
 		if id := serverID(raw); id != "" {
 			return id
 		}
 	}
 	return ""
+}
+
+// idsIn returns the ids in an object, and none in any other value.
+func idsIn(raw json.RawMessage) (found ids) {
+	if json.Unmarshal(raw, &found) != nil {
+		return ids{}
+	}
+	return found
+}
+
+// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none. Some
+// frameworks wrap every answer in a member result or data, which then has the id. Beside an error, id
+// may be that of the request, and does not count.
+func parseServerID(answer []byte) string {
+	var a struct {
+		Error  any             `json:"error"`
+		Result json.RawMessage `json:"result"`
+		Data   json.RawMessage `json:"data"`
+	}
+	if json.Unmarshal(answer, &a) != nil {
+		return ""
+	}
+	top := idsIn(answer)
+	if a.Error != nil {
+		top.ID, a.Result, a.Data = nil, nil, nil
+	}
+	return cmp.Or(top.first(), idsIn(a.Result).first(), idsIn(a.Data).first())
 }
 
 // serverID returns an id, which may be a string or a number. The digits of a number are returned as
