@@ -214,12 +214,13 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 // may still deliver the results.
 func parseStatus(answer []byte) (report, bool) {
 	f, err := parseFields(answer)
-	if err != nil || f.stated() == "" {
+	if err != nil {
 		return report{}, false
 	}
-	switch status, _ := f.status(); status {
+	f = f.unwrapped()
+	switch f.stated() {
 	case statusCompleted:
-		return f.completed(), present(f.Results)
+		return f.completed(), present(f.Results) && !acknowledge(f.Results)
 	case statusFailed:
 		return f.failed(), true
 	case statusProcessing:
@@ -227,6 +228,21 @@ func parseStatus(answer []byte) (report, bool) {
 	default:
 		return report{}, false
 	}
+}
+
+// unwrapped returns the report that an answer wraps in result or data. It returns the answer itself
+// if that states a status that is more than the success of the request, or if no report is in it.
+func (f fields) unwrapped() fields {
+	if stated := f.stated(); stated == statusFailed || stated == statusProcessing || stated == statusCompleted && present(f.Results) {
+		return f
+	}
+	for _, raw := range []json.RawMessage{f.Results, f.Data} {
+		if inner, err := parseFields(raw); err == nil && inner.stated() != "" {
+			inner.nonFinite = f.nonFinite
+			return inner
+		}
+	}
+	return f
 }
 
 // outcome parses the answer to a request. A server that finishes the analysis before it answers
@@ -258,31 +274,33 @@ func (a Acceptance) outcome() (*report, error) {
 	return &r, nil
 }
 
-// acknowledge reports whether the results in the answer to a request only acknowledge the request:
-// they have an id of the analysis, and besides it at most a message and a status that is not
-// completed or failed. Some frameworks, such as ASP.NET Boilerplate, wrap every answer in a member
-// result.
+// acknowledge reports whether the results in an answer only acknowledge a request: they have an id of
+// the analysis or the status that it is running, and nothing else but a progress and a message. Some
+// frameworks, such as ASP.NET Boilerplate, wrap every answer in a member result.
 func acknowledge(results json.RawMessage) bool {
 	const longest = 1 << 10 // bytes of an acknowledgement
 	var members map[string]json.RawMessage
 	if len(results) > longest || json.Unmarshal(unquote(results), &members) != nil {
 		return false
 	}
-	hasID := false
+	acknowledges := false
 	for name, value := range members {
 		switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name)) {
 		case "jobid", "taskid", "requestid", "id":
-			hasID = true
-		case "message":
+			acknowledges = true
+		case "message", "progress":
 		case "status", "state":
-			if stated := (fields{Status: value}).stated(); stated == statusCompleted || stated == statusFailed {
+			switch (fields{Status: value}).stated() {
+			case statusProcessing:
+				acknowledges = true
+			case statusCompleted, statusFailed:
 				return false
 			}
 		default:
 			return false
 		}
 	}
-	return hasID
+	return acknowledges
 }
 
 // saysError reports whether the report contains an error, or "success": false. An empty or false

@@ -54,7 +54,8 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 		`{"result":"{\"task-id\":\"a-17\"}"}`:                                                  "",
 		`{"result":{"id":"a-17","status":"completed"}}`:                                        statusCompleted,
 		`{"result":{"id":"a-17","score":0.5}}`:                                                 statusCompleted,
-		`{"result":{"status":"queued"}}`:                                                       statusCompleted,
+		`{"result":{"status":"queued","progress":0}}`:                                          "",
+		`{"result":{"status":"ok"}}`:                                                           statusCompleted,
 		`{"result":{}}`:                                                                        statusCompleted,
 		`{"result":[{"id":1}]}`:                                                                statusCompleted,
 		`{"result":{"id":"` + strings.Repeat("x", 1100) + `"}}`:                                statusCompleted,
@@ -62,6 +63,32 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 		r, err := Acceptance{Answer: []byte(answer)}.outcome()
 		if err != nil || (r == nil) != (status == "") || r != nil && r.status != status {
 			t.Errorf("%.80s: %+v, %v", answer, r, err)
+		}
+	}
+}
+
+func TestAStatusIsFoundInAWrappedAnswer(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		`{"code":0,"data":{"status":"running","progress":40}}`:                statusProcessing,
+		`{"result":{"taskId":"a-17","status":"running"},"success":true}`:      statusProcessing,
+		`{"status":"success","data":{"status":"processing"}}`:                 statusProcessing,
+		`{"code":0,"data":{"status":"completed","analysis_results":{"a":1}}}`: statusCompleted,
+		`{"code":0,"data":{"status":"failed","error":"no speech"}}`:           statusFailed,
+		`{"status":"running","data":{"status":"completed","result":{"a":1}}}`: statusProcessing,
+		`{"status":"completed","result":{"a":1},"data":{"status":"failed"}}`:  statusCompleted,
+		`{"status":"ok","result":{"status":"running","progress":40}}`:         "",
+		`{"code":0,"data":{"status":"completed"}}`:                            "",
+		`{"status":"success","data":{"status":"ok","score":1}}`:               "",
+		`{"status":"completed"}`:                                              "",
+		`{"data":[1]}`:                                                        "",
+	} {
+		r, ok := parseStatus([]byte(answer))
+		if ok != (want != "") || ok && r.status != want {
+			t.Errorf("%s: %+v, %v", answer, r, ok)
+		}
+		if ok && want == statusCompleted && string(r.result) != `{"a":1}` {
+			t.Errorf("%s: result %s", answer, r.result)
 		}
 	}
 }
