@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"sori.internal/services/tracker/internal/query"
 	"sori.internal/shared/fault"
@@ -39,12 +40,13 @@ func (a *API) audio(w http.ResponseWriter, r *http.Request, id string) error {
 
 // downloadOf returns the value of the query parameter download; false if it is absent or empty.
 func downloadOf(query url.Values) (bool, error) {
-	switch query.Get("download") {
-	case "", "0", "false":
+	text := query.Get("download")
+	if text == "" {
 		return false, nil
-	case "1", "true":
-		return true, nil
-	default:
+	}
+	download, err := strconv.ParseBool(text) // also True, which Python's requests makes of a boolean
+	if err != nil {
 		return false, fault.ValidationFailed(fault.Violation{Pointer: "download", Detail: "must be 1 or 0"})
 	}
+	return download, nil
 }

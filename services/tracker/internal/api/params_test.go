@@ -166,14 +166,15 @@ func TestALongPollWaitsAsLongAsItsClientPrefersUpToAMinute(t *testing.T) {
 func TestFlagsAreTrueOrFalse(t *testing.T) {
 	t.Parallel()
 	for text, c := range map[string]struct{ forced, forcedValid, download, downloadValid bool }{
-		"":                        {false, true, false, true},
-		"force=true&download=1":   {true, true, true, true},
-		"force=1&download=true":   {true, true, true, true},
-		"force=false&download=0":  {false, true, false, true},
-		"force=&download=":        {false, false, false, true},
-		"force=yes&download=yes":  {false, false, false, false},
-		"force=true&force=false":  {false, false, false, true},
-		"force=FALSE&download=no": {false, true, false, false},
+		"":                         {false, true, false, true},
+		"force=true&download=1":    {true, true, true, true},
+		"force=1&download=true":    {true, true, true, true},
+		"force=True&download=True": {true, true, true, true},
+		"force=false&download=0":   {false, true, false, true},
+		"force=&download=":         {false, false, false, true},
+		"force=yes&download=yes":   {false, false, false, false},
+		"force=true&force=false":   {false, false, false, true},
+		"force=FALSE&download=no":  {false, true, false, false},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/?"+text, http.NoBody)
 		force, err := forceOf(r)
