@@ -49,11 +49,14 @@ func pcmBytes(codec string) int {
 // codec returns the name of the codec of a WAV file, by its format tag (RFC 2361 and later
 // additions) or by its GUID.
 func (w *wave) codec() string {
-	const tail = "\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71" // end of the GUIDs that contain a format tag
+	const ( // ends of the GUIDs that contain a format tag
+		tail      = "\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+		ambisonic = "\x21\x07\xd3\x11\x86\x44\xc8\xc1\xca\x00\x00\x00" // of recorders with several microphones (B-format)
+	)
 	tag := w.format
 	if w.guid != "" {
 		switch {
-		case strings.HasSuffix(w.guid, tail):
+		case strings.HasSuffix(w.guid, tail), strings.HasSuffix(w.guid, ambisonic):
 			tag = uint16(w.guid[0]) | uint16(w.guid[1])<<8
 		case w.guid == "\xd2\x42\xe1\x47\xba\x36\x8d\x4d\x88\xfc\x61\x65\x4f\x8c\x83\x6c":
 			return "atrac9"
