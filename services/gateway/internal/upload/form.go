@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/media"
 )
 
 // field is the name of the part that contains the recording.
@@ -41,6 +42,7 @@ type form struct {
 	read    int    // number of parts that have begun
 
 	otherFile bool // set if a part with another name had a file that was too large to be skipped
+	described bool // set if a part named file is not a file, but describes one
 }
 
 // newForm reads the boundary from the Content-Type of a request.
@@ -81,63 +83,89 @@ func parseContentType(contentType string) (boundary, charset string, err error) 
 
 // part is the part of a form that has the recording.
 type part struct {
-	*multipart.Part
+	io.Reader
+
 	name     string // name of the file, as the client sent it
 	encoding string // Content-Transfer-Encoding; empty if the bytes are not encoded
 }
 
 // file advances to the part that has the recording.
 func (f *form) file() (part, error) {
-	p, d, err := f.next()
+	found, err := f.next()
+	if errors.Is(err, errLastPart) && f.described && len(f.names) == 0 {
+		_, err := media.Recognize([]byte(objectStart)) // fails: the text is sent in place of a file
+		return part{}, err
+	}
 	if errors.Is(err, errLastPart) || f.otherFile {
 		return part{}, noFile(f.names)
 	}
-	if err != nil {
-		return part{}, err
-	}
-	f.body.inEnvelope = false
-	found := part{Part: p, name: d.fileName(f.charset)}
-	switch e := strings.ToLower(strings.TrimSpace(p.Header.Get("Content-Transfer-Encoding"))); e {
-	case "", "binary", "7bit", "8bit":
-	default:
-		found.encoding = displayable(e)
-	}
-	return found, nil
+	f.body.inEnvelope = err != nil
+	return found, err
 }
 
 // errLastPart is returned after the closing boundary was read.
 var errLastPart = errors.New("closing boundary")
 
-// next skips to the next part named file.
-func (f *form) next() (*multipart.Part, disposition, error) {
+// next skips to the next part named file that is a file.
+func (f *form) next() (part, error) {
 	f.body.inEnvelope = true
 	for {
 		// NextRawPart ignores Content-Transfer-Encoding, which forms do not have (RFC 7578, section
 		// 4.7).
 		p, err := f.parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
-			return nil, disposition{}, errLastPart
+			return part{}, errLastPart
 		}
 		if err != nil {
-			return nil, disposition{}, f.explain(err)
+			return part{}, f.explain(err)
 		}
 		f.read++
 		d := parseDisposition(p.Header.Get("Content-Disposition"))
 		name := d.name()
 		if name == field {
-			return p, d, nil
+			if found, ok, err := f.open(p, d); ok || err != nil {
+				return found, err
+			}
 		}
 		if err := f.skip(p, name); err != nil {
 			f.otherFile = f.body.left <= 0 && d.fileName(f.charset) != ""
-			return nil, disposition{}, f.explain(err)
+			return part{}, f.explain(err)
 		}
 	}
+}
+
+// objectStart is the first character of an object in JSON.
+const objectStart = "{"
+
+// open returns a part named file. ok is false if the part is not a file: it has no file name, and is an
+// object in JSON. FilePond sends the metadata of a file under the name of the file.
+func (f *form) open(p *multipart.Part, d disposition) (found part, ok bool, err error) {
+	found = part{Reader: p, name: d.fileName(f.charset)}
+	switch e := strings.ToLower(strings.TrimSpace(p.Header.Get("Content-Transfer-Encoding"))); e {
+	case "", "binary", "7bit", "8bit":
+	default:
+		found.encoding = displayable(e)
+	}
+	if found.name != "" {
+		return found, true, nil
+	}
+	first := make([]byte, 1)
+	n, err := io.ReadFull(p, first)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return found, false, f.explain(err)
+	case string(first) == objectStart:
+		f.described = true
+		return found, false, nil
+	}
+	found.Reader = io.MultiReader(bytes.NewReader(first[:n]), p)
+	return found, true, nil
 }
 
 // skip reads to the end of a part that is not the recording. It keeps the name of the part and, if
 // the part is named _charset_, the charset that the form names.
 func (f *form) skip(p *multipart.Part, name string) error {
-	if len(f.names) < maxNames {
+	if name != field && len(f.names) < maxNames {
 		f.names = append(f.names, displayable(decodeText(name, f.charset)))
 	}
 	if name == charsetField && f.charset == "" {
@@ -154,7 +182,7 @@ func (f *form) skip(p *multipart.Part, name string) error {
 // end reads the rest of the body, after the recording. The request is complete only if this
 // succeeds.
 func (f *form) end() error {
-	switch _, _, err := f.next(); {
+	switch _, err := f.next(); {
 	case err == nil:
 		return fault.New(fault.Invalid, "file-ambiguous", `The form has more than one part named "file". Send one file at a time.`)
 	case !errors.Is(err, errLastPart):

@@ -51,6 +51,37 @@ func TestARecordingIsReadHoweverItArrives(t *testing.T) {
 	}
 }
 
+// FilePond sends the metadata of a file, an object in JSON, under the name of the file: newer versions
+// before it, older ones after it.
+func TestAnObjectUnderTheNameOfTheFileIsNoFile(t *testing.T) {
+	t.Parallel()
+	content, object := wav(600), "file\r\n\r\n{\"title\": \"a\"}"
+	file, unnamed := "file; filename=a.wav\r\n\r\n"+content, "file\r\n\r\n"+content
+	for name, c := range map[string]struct {
+		parts []string
+		code  string
+	}{
+		"before the file":             {[]string{"file\r\n\r\n{}", file}, ""},
+		"after the file":              {[]string{file, object}, ""},
+		"before a file without name":  {[]string{object, unnamed}, ""},
+		"two of them":                 {[]string{object, file, object}, ""},
+		"alone":                       {[]string{object}, "unsupported-audio"},
+		"with the name of a file":     {[]string{"file; filename=a.json\r\n\r\n{}", file}, "unsupported-audio"},
+		"another text before a file":  {[]string{"file\r\n\r\ntitle", file}, "unsupported-audio"},
+		"nothing before a file":       {[]string{"file\r\n\r\n", file}, "empty-file"},
+		"two files":                   {[]string{object, file, unnamed}, "file-ambiguous"},
+		"beside a file of other name": {[]string{"audio; filename=a.wav\r\n\r\n" + content, object}, "file-missing"},
+	} {
+		whole := body(c.parts...)
+		for arrival, r := range map[string]io.Reader{"at once": bytes.NewReader(whole), "by bytes": iotest.OneByteReader(bytes.NewReader(whole))} {
+			got, err := read(whole, r, 1<<20)
+			if c.code == "" && (err != nil || got != content) || c.code != "" && (err == nil || fault.As(err).Code != c.code) {
+				t.Errorf("%s, %s: %d bytes, %v", name, arrival, len(got), err)
+			}
+		}
+	}
+}
+
 func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection broken")
