@@ -186,11 +186,17 @@ func parsePattern(entry string) (Pattern, error) {
 	return o, nil
 }
 
-// isApp reports whether a scheme is that of the pages in an app. The frameworks Capacitor, Ionic and
-// Tauri load the pages of an app from capacitor://localhost, ionic://localhost (both on iOS) and
-// tauri://localhost. Any other scheme is refused, since it is most likely a typing error.
+// isApp reports whether a scheme is that of the pages in an app. The frameworks Capacitor, Ionic,
+// Cordova (all on iOS) and Tauri load the pages of an app from capacitor://localhost,
+// ionic://localhost, app://localhost and tauri://localhost. Any other scheme is refused, since it is
+// most likely a typing error.
 func isApp(scheme string) bool {
-	return scheme == "capacitor" || scheme == "ionic" || scheme == "tauri"
+	switch scheme {
+	case "capacitor", "ionic", "app", "tauri":
+		return true
+	default:
+		return false
+	}
 }
 
 // parse reads an origin: a scheme, a host, an optional port, and nothing else (RFC 6454, section
@@ -199,7 +205,7 @@ func parse(text string) (Pattern, error) {
 	scheme, authority, ok := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
 	if !ok || scheme != "http" && scheme != "https" && !isApp(scheme) {
-		return Pattern{}, errors.New("it must begin with http:// or https://, or for an app with capacitor://, ionic:// or tauri://")
+		return Pattern{}, errors.New("it must begin with http:// or https://, or for an app with capacitor://, ionic://, app:// or tauri://")
 	}
 	if strings.ContainsAny(authority, "/?#@") {
 		return Pattern{}, errHost

@@ -64,8 +64,8 @@ func TestAnOriginIsAllowedExactlyWhereTheListSaysSo(t *testing.T) {
 		{list: "http://*.localhost", allowed: []string{"http://one.localhost"}, refused: []string{"http://localhost"}},
 		{list: "https://xn--9i1bk1k.kr", allowed: []string{"https://xn--9i1bk1k.kr"}, refused: []string{"https://예시.kr"}},
 		{
-			list:    "capacitor://localhost, Ionic://localhost,tauri://localhost",
-			allowed: []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost"},
+			list:    "capacitor://localhost, Ionic://localhost,tauri://localhost,app://localhost",
+			allowed: []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://localhost"},
 			refused: []string{"capacitor://localhost:80", "capacitor://localhost.evil.net", "capacitor://", "http://localhost", "https://localhost", "file://localhost"},
 		},
 		{list: "http://localhost", allowed: []string{"http://localhost"}, refused: []string{"capacitor://localhost"}},
