@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"sori.internal/services/dispatcher/internal/analysis"
@@ -64,16 +65,12 @@ const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which
 const maxReason = 500
 
 // rejectionReason returns a sentence with the status of a rejection and the reason, if the server's
-// answer contains one. The reason is a JSON member with a usual name, or a text that is not JSON.
+// answer contains one. The reason is in a JSON object (reasonIn), or a text that is not JSON.
 func rejectionReason(status int, answer []byte) string {
 	text := ""
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(answer, &fields) == nil {
-		for _, name := range []string{"detail", "error", "message", "title"} {
-			if text = analysis.Reason(fields[name]); text != "" {
-				break
-			}
-		}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(answer, &members) == nil {
+		text = reasonIn(status, members)
 	} else if !bytes.ContainsRune(answer, '<') {
 		text = string(answer)
 	}
@@ -81,4 +78,23 @@ func rejectionReason(status int, answer []byte) string {
 		return fmt.Sprintf("The analysis server refused the request with status %d.", status)
 	}
 	return fmt.Sprintf("The analysis server refused the request with status %d: %s", status, text)
+}
+
+// reasonIn returns the reason in an answer: the text of a member with a usual name, unless it only
+// names the status, as Spring and NestJS do in error. Without such a member it returns all members that
+// may be the reason, as JSON: Django names the invalid fields themselves.
+func reasonIn(status int, members map[string]json.RawMessage) string {
+	for _, name := range []string{"detail", "error", "message", "errors", "title"} {
+		if text := analysis.Reason(members[name]); text != "" && !strings.EqualFold(text, http.StatusText(status)) {
+			return text
+		}
+	}
+	for _, name := range []string{"code", "error", "instance", "path", "retryable", "status", "statusCode", "timestamp", "title", "traceId", "type"} {
+		delete(members, name)
+	}
+	if len(members) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(members) // never fails: the values were decoded from JSON
+	return string(text)
 }
