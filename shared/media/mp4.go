@@ -212,7 +212,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 	}
 	switch track.codec {
 	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // a decoder plays all of the last packet, even if its duration in stts is shorter
-		if track.scale != 0 {
+		if track.scale != 0 && track.frame == 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}
 	case "vorbis": // a decoder plays the last packet, but no field states its length

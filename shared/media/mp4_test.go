@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 )
@@ -35,4 +36,30 @@ func TestMP4OfPhones(t *testing.T) {
 		{"user data at the end of the file", join(ftyp, moov(sound, user)), 1024 * time.Millisecond},
 		{"samples that iTunes skips", join(ftyp, moov(sound, priming)), 896 * time.Millisecond},
 	})
+}
+
+func TestAMRInMP4HasFramesOf20Milliseconds(t *testing.T) {
+	t.Parallel()
+	ftyp := box("ftyp", "3gp4\x00\x00\x00\x00isom")
+	file := func(frames string) []byte {
+		first := track("samr", 8000, 50, 171, 0, 0) // the first packet came late
+		entry := first[bytes.Index(first, []byte("samr"))-4:][:36]
+		damr := box("damr", "vend\x00\x81\xff\x00"+frames)
+		return join(ftyp, moov(replace(first, entry, join(words(uint32(len(entry)+len(damr))), entry[4:], damr), "stsd", "stbl", "minf", "mdia", "trak")))
+	}
+	check(t, []ruling{
+		{"one frame in a packet", file("\x01"), time.Second},
+		{"ten frames in a packet", file("\x0a"), 10 * time.Second},
+		{"an unknown number of frames", file("\x00"), 50 * 171 * time.Second / 8000},
+	})
+}
+
+// replace replaces a part of an MP4 file by a longer one, and enlarges the boxes around it.
+func replace(file, old, part []byte, around ...string) []byte {
+	file = bytes.Clone(file)
+	for _, kind := range around {
+		at := bytes.Index(file, []byte(kind)) - 4
+		binary.BigEndian.PutUint32(file[at:], binary.BigEndian.Uint32(file[at:])+uint32(len(part)-len(old)))
+	}
+	return bytes.Replace(file, old, part, 1)
 }

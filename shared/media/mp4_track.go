@@ -93,6 +93,13 @@ func (t *mp4Track) extend(letters string, b []byte, bits int) {
 		}
 	case "lpcm":
 		t.codec = quickTimePCM(b, bits)
+	case "samr", "sawb":
+		// The durations in stts are not used if the number of frames in a packet is known (3GPP TS
+		// 26.244, section 6.7): Android writes there the times between packets.
+		const framesAt, framesPerSecond = 4 + 8, 50
+		if at := bytes.Index(b, []byte("damr")); at >= 0 && len(b) > at+framesAt {
+			t.frame = int64(b[at+framesAt]) * int64(t.rate) / framesPerSecond
+		}
 	case "Opus":
 		t.rate = opusRate
 		if at := bytes.Index(b, []byte("dOps")); at >= 0 && len(b) >= at+8 {
