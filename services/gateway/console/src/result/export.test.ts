@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { csvOf, hasCurves, stem } from "./export";
+import { csvOf, hasCurves, readable, stem } from "./export";
 
 describe("a result as CSV", () => {
   it("has a row for every moment of the pitch", () => {
@@ -17,5 +17,27 @@ describe("a result as CSV", () => {
 
   it("is called like its recording", () => {
     expect([stem("노래.wav"), stem("a.b.flac"), stem("x"), stem(".wav")]).toEqual(["노래", "a.b", "x", "sori"]);
+  });
+});
+
+describe("a result as JSON", () => {
+  it("is indented, with every list of numbers on one line", () => {
+    const result = { duration: 1.5, pitch: { hz: [null, 220.1, -1e-7] }, segments: [{ kind: "speech" }], none: [], nothing: {} };
+    expect(readable(result)).toBe(
+      '{\n  "duration": 1.5,\n  "pitch": {\n    "hz": [null, 220.1, -1e-7]\n  },\n  "segments": [\n    {\n      "kind": "speech"\n    }\n  ],\n  "none": [],\n  "nothing": {}\n}',
+    );
+    expect([0, "", null, true, [], {}].map((value) => readable(value))).toEqual(["0", '""', "null", "true", "[]", "{}"]);
+  });
+
+  it("says what the server has sent, also where a text looks like a list", () => {
+    const result = { text: "see [1,2,   3]", list: ["a", [1, [2, "[3,4]"]]], "[1,2]": { deep: [[-1], [-2, "x"]] } };
+    expect(JSON.parse(readable(result))).toEqual(result);
+  });
+
+  it("is made at once, whatever a list of numbers ends with", () => {
+    const levels = [...Array<number>(24).fill(-20.5), "-inf"];
+    const began = performance.now();
+    expect(JSON.parse(readable({ levels }))).toEqual({ levels });
+    expect(performance.now() - began).toBeLessThan(1000);
   });
 });

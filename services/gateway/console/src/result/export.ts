@@ -39,3 +39,27 @@ function cell(text: string): string {
 export function stem(name: string): string {
   return name.replace(/\.[^.]{1,5}$/, "") || "sori";
 }
+
+/**
+ * A value as indented JSON, with every list of numbers on one line. The text is not made with a regular
+ * expression: that would change texts that look like lists, and take for ever for some lists.
+ */
+export function readable(value: unknown, indent = ""): string {
+  if (typeof value !== "object" || value === null) {
+    return JSON.stringify(value);
+  }
+  const inner = `${indent}  `;
+  if (!Array.isArray(value)) {
+    const fields = Object.entries(value).map(([name, field]) => `${JSON.stringify(name)}: ${readable(field, inner)}`);
+    return block("{", fields, "}", indent);
+  }
+  if (value.every((item) => typeof item === "number" || item === null)) {
+    return JSON.stringify(value).replaceAll(",", ", ");
+  }
+  return block("[", value.map((item) => readable(item, inner)), "]", indent);
+}
+
+/** Parts of JSON on lines of their own, between brackets. */
+function block(open: string, parts: string[], close: string, indent: string): string {
+  return parts.length === 0 ? open + close : `${open}\n${parts.map((part) => `${indent}  ${part}`).join(",\n")}\n${indent}${close}`;
+}

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Analysis } from "../api/types";
 import { words } from "../locale";
 import { Icon } from "../ui/icons";
-import { csvOf, hasCurves, stem } from "./export";
+import { csvOf, hasCurves, readable, stem } from "./export";
 
 /** The result as the server sent it, to read and to copy. */
 export function Raw({ sent }: { sent: unknown }) {
@@ -59,9 +59,4 @@ function Download({ name, type, text, children }: { name: string; type: string; 
     e.currentTarget.href = url.current;
   };
   return <a class="plain" href="#" download={name} onPointerDown={make} onClick={make}><Icon name="download" />{children}</a>;
-}
-
-/** Indented, but with every list of numbers on one line. */
-export function readable(value: unknown): string {
-  return JSON.stringify(value, null, 2).replace(/\[\s*(?:-?[\d.e+-]+|null)(?:,\s*(?:-?[\d.e+-]+|null))*\s*\]/g, (list) => list.replace(/\s+/g, "").replace(/,/g, ", "));
 }
