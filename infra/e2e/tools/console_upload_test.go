@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
@@ -132,46 +131,6 @@ func TestTheBarGivesSendingAndAnalysisTheirShares(t *testing.T) {
 	door.Restore()
 	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '70' && document.title.startsWith('70%')`)
 	v.reads("Analysis complete")
-}
-
-func TestARecordingFromTheMicrophoneIsNotLostByLeaving(t *testing.T) {
-	t.Parallel()
-	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
-	v := arrive(t, w.Gateway)
-	v.presses("Record")
-	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:00.5'`)
-	v.presses("Jobs")
-	v.reads("No jobs yet.")
-	v.shoots("microphone-left")
-	v.presses("New")
-	v.reads("Ready to analyse")
-	v.shoots("microphone-kept")
-
-	// The browser asks whether to reload, and the visitor declines.
-	asked := make(chan page.DialogType, 1)
-	opening := chromedp.Events(v.page, page.JavascriptDialogOpening)
-	go func() {
-		for e, err := range opening {
-			if err != nil {
-				return
-			}
-			asked <- e.Type
-			return
-		}
-	}()
-	go func() { _ = chromedp.Do(v.page, chromedp.Reload()) }()
-	select {
-	case kind := <-asked:
-		if kind != page.DialogTypeBeforeunload {
-			t.Errorf("the page asks with %s", kind)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the page is left without a question")
-	}
-	if _, err := chromedp.Call(v.page, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: false}); err != nil {
-		t.Fatal(err)
-	}
-	v.reads("Ready to analyse")
 }
 
 func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {

@@ -1,7 +1,8 @@
-import { effect, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { newKey } from "../api/key";
 import { words } from "../locale";
 import { stamp } from "../locale/format";
+import { guard } from "./guard";
 import type { Link } from "./link";
 import { Take } from "./microphone";
 
@@ -64,13 +65,5 @@ export function dropRecording(): void {
 
 /** Has the browser ask before it leaves a recording that nobody else has. */
 export function guardRecording(): void {
-  const ask = (e: BeforeUnloadEvent) => e.preventDefault();
-  effect(() => {
-    const { value } = given;
-    if (take.value !== null || (value !== null && "audio" in value && value.recorded)) {
-      addEventListener("beforeunload", ask);
-    } else {
-      removeEventListener("beforeunload", ask);
-    }
-  });
+  guard(() => take.value !== null || (given.value !== null && "audio" in given.value && given.value.recorded));
 }

@@ -18,6 +18,7 @@ export interface Recording {
   upload?: string; // the id of its resumable upload, once it is begun
   stored?: number; // bytes of it that the server has, as far as the page knows
   paused?: boolean; // by the user
+  recorded?: boolean; // by the microphone: nobody can choose it again
   sample?: Uint8Array; // by which its file is recognised when it has to be chosen again
 }
 
@@ -96,13 +97,14 @@ export async function note(recording: Recording): Promise<void> {
   await inStore("recordings", "readwrite", (store) => store.put(rest));
 }
 
-/** Stores a recording with its audio, if the browser has room for it. */
-export async function keep(recording: Recording): Promise<void> {
+/** Stores a recording with its audio, if the browser has room for it, and tells whether it has. */
+export async function keep(recording: Recording): Promise<boolean> {
   await note(recording);
   const { key, audio } = recording;
-  if (audio && (await hasRoom(audio.size)) && memory.has(key)) { // it may have been discarded meanwhile
-    await inStore("audio", "readwrite", (store) => store.put(audio, key));
+  if (!audio || !(await hasRoom(audio.size)) || !memory.has(key)) { // it may have been discarded meanwhile
+    return false;
   }
+  return (await inStore("audio", "readwrite", (store) => store.put(audio, key))) !== undefined;
 }
 
 async function hasRoom(bytes: number): Promise<boolean> {

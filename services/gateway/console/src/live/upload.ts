@@ -3,6 +3,7 @@ import { checkCredential, jobs, removeUpload } from "../api/client";
 import { newKey } from "../api/key";
 import { asProblem, Problem } from "../api/problem";
 import { credential, owner, replaced } from "../auth/session";
+import { guard } from "../audio/guard";
 import { find, forget, keep, note, prune, type Recording, unfinished } from "../audio/recordings";
 import { isSame, sampleOf } from "../audio/sample";
 import type { Sent } from "./bar";
@@ -34,6 +35,7 @@ export class Upload {
   readonly canceled = signal(false);
   readonly elsewhere = signal(false); // another tab sends it
   readonly anew = signal(false); // the server no longer had what was sent before
+  readonly only = signal(false); // this page alone has the recording, and nobody can choose it again
   readonly file = signal<"here" | "missing" | "another">("here"); // another: not the one that was begun with
 
   private runs = Promise.resolve(); // one after the other
@@ -186,7 +188,7 @@ export class Upload {
 
   private fail(problem: Problem): void {
     this.problem.value = problem;
-    if (problem.refusal) {
+    if (problem.refusal && !this.recording.recorded) {
       void forget(this.recording.key); // it would be refused again
     }
   }
@@ -308,16 +310,21 @@ export function upload(recording: Recording): Upload {
 /** How a recording is uploaded. */
 export interface Options {
   fresh?: boolean; // it is analysed anew, though its result is known
+  recorded?: boolean; // by the microphone
   formBytes?: number; // the size of the largest form, if the server tells it
 }
 
 /** Uploads a recording and meanwhile keeps it, for reloads. */
-export async function begin(token: number, name: string, audio: Blob, { fresh = false, formBytes = Infinity }: Options = {}): Promise<Upload> {
+export async function begin(token: number, name: string, audio: Blob, { fresh = false, recorded = false, formBytes = Infinity }: Options = {}): Promise<Upload> {
   const inParts = audio.size > Math.min(largestForm, formBytes);
   const sample = inParts ? await sampleOf(audio).catch(() => undefined) : undefined; // what cannot be read is noticed when it is sent
-  const recording: Recording = { key: newKey(), owner: owner(), token, name, size: audio.size, audio, at: Date.now(), fresh, inParts, ...(sample && { sample }) };
-  void keep(recording).then(prune);
-  return upload(recording);
+  const recording: Recording = { key: newKey(), owner: owner(), token, name, size: audio.size, audio, at: Date.now(), fresh, recorded, inParts, ...(sample && { sample }) };
+  const kept = keep(recording);
+  const begun = upload(recording);
+  begun.only.value = recorded;
+  guard(() => begun.only.value && begun.job.value === null && !begun.canceled.value);
+  void kept.then((stored) => (stored && (begun.only.value = false), prune()));
+  return begun;
 }
 
 /** How much of an upload the server has, for the tabs that do not send it. */

@@ -169,6 +169,7 @@ export const en: Dictionary = {
     canceledUpload: "This upload was discarded. Nothing of it is kept.",
     cancelUpload: "Cancel upload",
     resend: "Send again",
+    reuse: "Start again with this recording",
     pause: "Pause",
     resume: "Resume",
     paused: "Upload paused",

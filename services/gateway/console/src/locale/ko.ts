@@ -176,6 +176,7 @@ export const ko = {
     canceledUpload: "취소한 업로드입니다. 남아 있는 것은 없습니다.",
     cancelUpload: "업로드 취소",
     resend: "다시 보내기",
+    reuse: "이 녹음으로 다시 시작",
     pause: "일시정지",
     resume: "이어서 보내기",
     paused: "업로드 일시정지됨",

@@ -103,7 +103,7 @@ export function NewPage({ token }: { token: string }) {
 /** Begins the analysis of what was given, and returns where it is shown. */
 async function launch(token: number, of: Given, formBytes: number | undefined): Promise<Route> {
   if ("audio" in of) {
-    const { recording } = await begin(token, of.name, of.audio, formBytes === undefined ? {} : { formBytes });
+    const { recording } = await begin(token, of.name, of.audio, { recorded: of.recorded, ...(formBytes !== undefined && { formBytes }) });
     return { at: "upload", key: recording.key };
   }
   return { at: "job", id: (await analyze(token, of.url, of.key)).job_id };
@@ -120,7 +120,7 @@ function Unfinished() {
       {uploads.map(({ key, name, inParts, paused }) => {
         const here = running(key);
         const halted = here ? here.paused.value : paused;
-        const underway = here !== undefined || sent?.has(key);
+        const underway = here ? here.problem.value === null : sent?.has(key);
         const says = halted ? t.record.paused : underway ? t.record.underway : t.record.unfinished;
         return (
           <div class="note row" key={key}>

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { ended, type Fetch, type Frame } from "../api/types";
+import { given } from "../audio/draft";
 import { type Bar, barOf, stages } from "../live/bar";
 import type { Link } from "../live/state";
 import { discard, type Upload } from "../live/upload";
@@ -110,6 +111,14 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
     void discard(upload.recording.key);
     go({ at: "new", token: String(upload.recording.token) });
   };
+  const { audio, name, recorded } = upload.recording;
+  const reuse = () => {
+    if (audio && given.value === null) { // else it stays in the list of unfinished uploads
+      given.value = { name, audio, recorded: true };
+      void discard(upload.recording.key);
+    }
+    go({ at: "new", token: String(upload.recording.token) });
+  };
   return (
     <>
       <div class="head job"><h1><bdi>{upload.recording.name}</bdi></h1></div>
@@ -120,7 +129,8 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
       {upload.file.value !== "here" && <ChooseAgain upload={upload} />}
       <Failure of={problem}>
         {problem && !problem.refusal && <button type="button" class="button" onClick={() => upload.again()}>{upload.recording.inParts ? t.resume : t.resend}</button>}
-        {problem?.refusal && <button type="button" class="button" onClick={leave}>{words.value.audio.replace}</button>}
+        {problem?.refusal && recorded && <button type="button" class="button" onClick={reuse}>{t.reuse}</button>}
+        {problem?.refusal && !recorded && <button type="button" class="button" onClick={leave}>{words.value.audio.replace}</button>}
       </Failure>
       {!problem?.refusal && (
         <div class="row end">
