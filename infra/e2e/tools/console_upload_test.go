@@ -61,6 +61,37 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 	}
 }
 
+func TestAnUploadThatHasBecomeAJobIsNotDiscarded(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	other := v.tab()
+	for _, tab := range []*visitor{v, other} {
+		tab.open("/#/jobs")
+		tab.reads("No jobs yet.")
+		tab.loadsFonts()
+	}
+	v.presses("New")
+	v.gives(recorded(t, tooLong))
+	held := door.Hold(heldBytes)
+	v.presses("Analyse recording")
+	<-held
+	v.sees(`location.hash.startsWith('#/uploads/')`)
+	for _, tab := range []*visitor{v, other} {
+		tab.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/'`))
+		tab.reads("is being uploaded.")
+	}
+	door.Restore()
+	v.sees(`!document.querySelector('.note')`)
+
+	// The other tab does not know yet that the upload has become a job, which stays.
+	other.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.note button').click()`))
+	other.sees(`!document.querySelector('.note')`)
+	other.presses("Jobs")
+	other.sees(`document.querySelector('tbody tr')?.innerText.includes('Completed')`)
+}
+
 // idle waits until no upload is under way.
 func idle(t *testing.T, w *harnesstest.Env) {
 	t.Helper()

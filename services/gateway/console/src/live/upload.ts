@@ -81,9 +81,13 @@ export class Upload {
 
   /**
    * Gives the upload up, and takes back what the server has of it. Where every byte is sent
-   * already, the answer is awaited: it names the job to take back.
+   * already, the answer is awaited: it names the job to take back. An upload that has become a
+   * job is over: whoever gives it up has not seen that yet.
    */
   cancel(): void {
+    if (this.recording.job !== undefined) {
+      return;
+    }
     this.canceled.value = true;
     if (!this.whole) {
       this.stop.abort();
@@ -339,14 +343,17 @@ progress.onmessage = ({ data: { key, bytes } }: MessageEvent<Progress>) => runni
 const discards = new BroadcastChannel("sori.discards");
 discards.onmessage = (m: MessageEvent<string>) => running(m.data)?.cancel();
 
-/** Gives up the upload of a key, whichever tab sends it, and forgets its recording. */
+/** Gives up the upload of a key, whichever tab sends it, and forgets its recording, unless it has become a job. */
 export async function discard(key: string): Promise<void> {
   const here = running(key);
+  const recording = here?.recording ?? (await find(key));
+  if (recording?.job !== undefined) {
+    return;
+  }
   discards.postMessage(key);
-  const recording = here ? undefined : await find(key);
   here?.cancel();
   await forget(key);
-  if (recording) {
+  if (recording && !here) {
     void takeBack(recording);
   }
 }
@@ -364,9 +371,7 @@ export async function sending(): Promise<Set<string>> {
 export async function abandon(): Promise<void> {
   const left = await unfinished();
   for (const upload of uploads.values()) {
-    if (upload.recording.job === undefined) { // else there would be a job to take back
-      upload.cancel();
-    }
+    upload.cancel();
   }
   for (const { upload } of left) {
     if (upload !== undefined) {

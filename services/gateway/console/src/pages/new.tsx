@@ -117,7 +117,7 @@ function Unfinished() {
   const { uploads = [], sent } = left.value.value ?? {};
   return (
     <>
-      {uploads.map(({ key, name, inParts, paused }) => {
+      {uploads.filter(({ key }) => !running(key)?.job.value).map(({ key, name, inParts, paused }) => {
         const here = running(key);
         const halted = here ? here.paused.value : paused;
         const underway = here ? here.problem.value === null : sent?.has(key);
