@@ -59,6 +59,15 @@ func TestAnAPIKeySignsIn(t *testing.T) {
 	v.sees(`(b => b && !b.disabled && (b.click(), true))([...document.querySelectorAll('button')].find(b => b.textContent.trim() === 'Analyse recording'))`)
 	v.reads("Sign in again")
 	v.shoots("signin-again-key")
+
+	// The dialog asks before a user who would rather sign out loses the recording, and no key closes it.
+	v.presses("Sign out")
+	v.reads("There are recordings that are not uploaded yet.")
+	v.presses("Keep it")
+	for range 3 {
+		v.do(chromedp.KeyEvent("\x1b"))
+	}
+	v.sees(`document.querySelector('dialog.signin').open`)
 	_, another := newKey(t, w, "mina")
 	v.entersKey(another)
 	v.sees(`!document.querySelector('dialog')`)

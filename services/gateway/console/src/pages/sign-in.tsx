@@ -2,8 +2,9 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { asProblem, Problem } from "../api/problem";
 import { config, expired } from "../auth/session";
-import { signIn, signInAgain, signInWithKey, signOut, trouble } from "../auth/sign-in";
+import { signIn, signInAgain, signInWithKey, trouble } from "../auth/sign-in";
 import { words } from "../locale";
+import { SignOut } from "../ui/account";
 import { Failure } from "../ui/failure";
 import { Field } from "../ui/field";
 import { useTitle } from "../ui/hooks";
@@ -21,18 +22,19 @@ export function SignInPage() {
   );
 }
 
-/** Asks the user to sign in again, over the page, which waits. */
+/** Asks the user to sign in again, over the page, which waits. It stays: without it, the page would wait for ever. */
 export function SignInAgain() {
   const t = words.value.signIn;
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   const why = expired.value;
+  const stay = () => expired.peek() && dialog.current?.showModal(); // a second Escape, or Back on a phone, closes it all the same
   return (
-    <dialog ref={dialog} class="signin" aria-labelledby="again-title" onCancel={(e) => e.preventDefault()}>
+    <dialog ref={dialog} class="signin" aria-labelledby="again-title" onCancel={(e) => e.preventDefault()} onClose={stay}>
       <h2 id="again-title">{t.again}</h2>
       {why && <p>{t.againText[why.reason]}</p>}
       <Ways begin={signInAgain} />
-      <div class="row end"><button type="button" class="bare" onClick={() => void signOut()}>{t.signOut}</button></div>
+      <div class="row end"><SignOut /></div>
     </dialog>
   );
 }
