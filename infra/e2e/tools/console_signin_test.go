@@ -231,11 +231,7 @@ func checkSignOut(t *testing.T, v *visitor) {
 		t.Errorf("%d entries are left: %s", left, evaluate[string](v, `JSON.stringify(sessionStorage)`))
 	}
 	for _, store := range []string{"recordings", "audio"} {
-		if kept := evaluate[int](v, fmt.Sprintf(`new Promise((done, fail) => {
-			const opening = indexedDB.open('sori');
-			opening.onerror = fail;
-			opening.onsuccess = () => opening.result.transaction(%[1]q).objectStore(%[1]q).count().onsuccess = e => done(e.target.result);
-		})`, store)); kept != 0 {
+		if kept := v.kept(store); kept != 0 {
 			t.Errorf("the browser keeps %d %s", kept, store)
 		}
 	}
@@ -243,6 +239,19 @@ func checkSignOut(t *testing.T, v *visitor) {
 	v.reads("Sign in to upload recordings")
 	v.open("/#/jobs")
 	v.reads("Sign in to upload recordings")
+}
+
+// kept returns the number of entries in a store of the browser: recordings, or audio.
+func (v *visitor) kept(store string) int {
+	v.t.Helper()
+	return evaluate[int](v, fmt.Sprintf(`new Promise((done, fail) => {
+		const opening = indexedDB.open('sori');
+		opening.onerror = fail;
+		opening.onsuccess = () => opening.result.transaction(%[1]q).objectStore(%[1]q).count().onsuccess = e => {
+			opening.result.close();
+			done(e.target.result);
+		};
+	})`, store))
 }
 
 func TestTwoUsersDoNotSeeEachOthersJobs(t *testing.T) {

@@ -283,6 +283,11 @@ func TestAJobIsDeletedInTheConsole(t *testing.T) {
 	v.goes(`el.closest('dialog') && el.textContent === 'Delete'`, "\r")
 	v.reads("The job was deleted.")
 	v.reads("No jobs yet.")
+	for _, store := range []string{"recordings", "audio"} {
+		if kept := v.kept(store); kept != 0 {
+			t.Errorf("the browser keeps %d %s of the deleted job", kept, store)
+		}
+	}
 	v.open("/" + address)
 	v.reads("This job was deleted")
 	v.sees(`!document.querySelector('.plot')`)

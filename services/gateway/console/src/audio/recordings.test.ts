@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { admit, leave } from "../auth/session";
-import { excess, find, forgetAll, isUnfinished, keep, note, ofJob, type Recording, unfinished } from "./recordings";
+import { excess, find, forgetAll, forgetJob, isUnfinished, keep, note, ofJob, type Recording, unfinished } from "./recordings";
 
 vi.stubGlobal("navigator", {});
 
@@ -44,6 +44,17 @@ describe("recordings of several users", () => {
     await forgetAll(); // of Jun, who signs out
     signIn("mina");
     expect(keys(await unfinished())).toEqual(["of-mina"]);
+  });
+
+  it("go with their job, which only its owner can delete", async () => {
+    await keep(made("of-mina", { owner: "mina", audio: new Blob(["a"]), job: "job" }));
+    await keep(made("of-mina-2", { owner: "mina", audio: new Blob(["a"]), job: "job-2" }));
+    signIn("jun");
+    await forgetJob("job");
+    signIn("mina");
+    expect((await ofJob("job"))?.key).toBe("of-mina");
+    await forgetJob("job");
+    expect([await ofJob("job"), (await ofJob("job-2"))?.key]).toEqual([undefined, "of-mina-2"]);
   });
 
   it("have their audio only where it was kept", async () => {

@@ -160,6 +160,12 @@ export async function forgetAll(): Promise<void> {
   await Promise.all((await allOwn()).map((recording) => forget(recording.key)));
 }
 
+/** Forgets the recording of a job that is deleted. */
+export async function forgetJob(job: string): Promise<void> {
+  const known = [...memory.values(), ...(await all())].filter((recording) => own(recording) && recording.job === job);
+  await Promise.all(known.map((recording) => forget(recording.key)));
+}
+
 export async function forget(key: string): Promise<void> {
   memory.delete(key);
   await Promise.all([inStore("recordings", "readwrite", (store) => store.delete(key)), inStore("audio", "readwrite", (store) => store.delete(key))]);

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { jobs } from "../api/client";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type Frame } from "../api/types";
+import { forgetJob } from "../audio/recordings";
 import { words } from "../locale";
 import { go, lastList } from "../route";
 import { Confirm } from "../ui/confirm";
@@ -29,6 +30,10 @@ export function JobActions({ id, frame, stored, renew }: { id: string; frame: Fr
       busy.value = false;
     }
   };
+  const remove = async () => {
+    await jobs.remove(id);
+    await forgetJob(id); // what is said to be erased is also erased here
+  };
   const removed = () => {
     say(t.job.removed);
     go(lastList());
@@ -44,7 +49,7 @@ export function JobActions({ id, frame, stored, renew }: { id: string; frame: Fr
       {asking.value && (
         <Confirm
           title={t.job.removeTitle} text={t.job.removeText} action={t.actions.remove}
-          done={(yes) => ((asking.value = false), yes && void run(() => jobs.remove(id), removed))}
+          done={(yes) => ((asking.value = false), yes && void run(remove, removed))}
         />
       )}
     </div>

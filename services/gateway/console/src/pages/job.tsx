@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { jobs, tokens } from "../api/client";
 import { ended, type Frame, type JobDetail, type JobError } from "../api/types";
-import { find, ofJob } from "../audio/recordings";
+import { find, forgetJob, ofJob } from "../audio/recordings";
 import { Follower } from "../live/follow";
 import { begin, running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
@@ -76,6 +76,11 @@ function Job({ id }: { id: string }) {
   const seen: Frame | null = streamed ?? known ?? null;
   const problem = follower.value?.problem.value ?? (seen && !detail.value.problem?.missing ? null : detail.value.problem);
   const frame = problem?.missing ? null : seen; // an erased job shows nothing that was
+  useEffect(() => {
+    if (problem?.code === "job-erased") {
+      void forgetJob(id); // it may have been deleted elsewhere
+    }
+  }, [problem?.code]);
   const name = useLoaded((signal) => nameOf(known, signal), [known?.job_id, known?.file_name]);
   const title = name.value.value || t.untitled(id.slice(0, 8));
   const took = known?.status === "completed" ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
