@@ -75,6 +75,36 @@ func TestAnAPIKeySignsIn(t *testing.T) {
 	v.reads("Analysis complete")
 }
 
+func TestSigningOutEndsTheSessionsOfTabsThatWereLeft(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["AUTH_JWT_SECRET"], settings["OIDC_AUDIENCE"] = signInSecret, signInAudience
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Credential: adminToken(t)})
+	_, key := newKey(t, w, "mina")
+	_, ofJun := newKey(t, w, "jun")
+	v := comes(t, w.Gateway)
+	left, juns := v.tab(), v.tab()
+	for tab, key := range map[*visitor]string{v: key, left: key, juns: ofJun} {
+		tab.open("/#/jobs")
+		tab.entersKey(key)
+		tab.reads("No jobs yet.")
+	}
+	for _, tab := range []*visitor{left, juns} {
+		tab.open("/livez")
+	}
+	v.signsOut()
+	left.goesBack()
+	left.reads("It is kept in this tab only")
+	juns.goesBack()
+	juns.reads("No jobs yet.")
+
+	// A later sign-in counts.
+	left.entersKey(key)
+	left.reads("No jobs yet.")
+	left.do(chromedp.Reload())
+	left.reads("No jobs yet.")
+}
+
 // awaitRefused waits until the gateway refuses a key.
 func awaitRefused(t *testing.T, w *harnesstest.Env, key string) {
 	t.Helper()

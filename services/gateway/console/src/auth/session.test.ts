@@ -1,7 +1,8 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Problem } from "../api/problem";
 import { type Provider, ProviderError, type Tokens } from "./provider";
-import { admit, config, credential, expired, leave, mayChangeLines, owner, replaced, resume, userName } from "./session";
+import { admit, beginning, config, credential, expired, isOver, leave, mayChangeLines, owner, replaced, resume, userName } from "./session";
+import { load, noteSignOut } from "./storage";
 
 const me = { owner: "mina", scopes: ["jobs:read"] };
 const refusal = new Problem(401, "invalid-token", "The token has expired.");
@@ -115,5 +116,45 @@ describe("a user", () => {
     expect(mayChangeLines.value).toBe(true);
     const may = (...scopes: string[]) => (admit({ by: "key", key: "one", me: { owner: "mina", scopes } }), mayChangeLines.value);
     expect([may("catalogue:read"), may("jobs:read", "catalogue:write"), may("admin")]).toEqual([false, true, true]);
+  });
+});
+
+describe("a session", () => {
+  /** A storage of a browser. */
+  function storage() {
+    const kept = new Map<string, string>();
+    return { getItem: (name: string) => kept.get(name) ?? null, setItem: (name: string, value: string) => void kept.set(name, value), removeItem: (name: string) => void kept.delete(name) };
+  }
+  beforeEach(() => {
+    vi.stubGlobal("localStorage", storage());
+    vi.stubGlobal("sessionStorage", storage());
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
+  });
+
+  it("is over after its user has signed out in another tab, and not after another user has", () => {
+    const session = { by: "key", key: "one", me, at: beginning(me) } as const;
+    vi.advanceTimersByTime(1);
+    noteSignOut("jun");
+    expect(isOver(session)).toBe(false);
+    noteSignOut("mina");
+    expect(isOver(session)).toBe(true);
+    sessionStorage.setItem("sori.session", JSON.stringify(session));
+    resume(null);
+    expect([owner(), load("session")]).toEqual(["", null]);
+  });
+
+  it("that begins after the sign-out is not over, whatever the clock says", () => {
+    noteSignOut("mina");
+    vi.setSystemTime(Date.now() - 5 * 3_600_000);
+    const session = { by: "key", key: "one", me, at: beginning(me) } as const;
+    sessionStorage.setItem("sori.session", JSON.stringify(session));
+    resume(null);
+    expect([isOver(session), owner()]).toEqual([false, "mina"]);
+    noteSignOut("mina");
+    expect(isOver(session)).toBe(true);
   });
 });

@@ -2,7 +2,7 @@ import { computed, effect, signal } from "@preact/signals";
 import type { Problem } from "../api/problem";
 import { patience } from "../live/state";
 import { asProviderError, type Provider, type ProviderConfig, type Tokens } from "./provider";
-import { load, store } from "./storage";
+import { load, signedOutAt, store } from "./storage";
 
 // Who uses the console, and the credential of every request.
 //
@@ -25,7 +25,7 @@ export interface Me {
 }
 
 /** Who has signed in, and by what. */
-export type Session = { me: Me } & ({ by: "key"; key: string } | { by: "provider"; tokens: Tokens });
+export type Session = { me: Me; at?: number } & ({ by: "key"; key: string } | { by: "provider"; tokens: Tokens });
 
 /** Why the user has to sign in again. */
 export interface Expired {
@@ -59,11 +59,24 @@ export function owner(): string {
 
 let provider: Provider | null = null;
 
+/** When a session begins, in ms: after the last sign-out of its user, also if the clock was set back meanwhile. */
+export function beginning(me: Me): number {
+  return Math.max(Date.now(), signedOutAt(me.owner) + 1);
+}
+
+/** Whether the user of a session has signed out after its beginning, in another tab. */
+export function isOver(s: Session): boolean {
+  return signedOutAt(s.me.owner) > (s.at ?? 0);
+}
+
 /** Takes up the session of this tab, and renews its tokens from now on. */
 export function resume(by: Provider | null): void {
   provider = by;
-  if (!config.peek()?.open) {
-    session.value ??= load<Session>("session");
+  const kept = config.peek()?.open ? null : load<Session>("session");
+  if (kept !== null && isOver(kept)) {
+    store("session", null);
+  } else {
+    session.value ??= kept;
   }
   effect(() => scheduleRenewal(session.value));
 }

@@ -4,8 +4,8 @@ import { offline, Problem, problemOf, textOf } from "../api/problem";
 import { forgetAll } from "../audio/recordings";
 import { abandon } from "../live/upload";
 import { asProviderError, Provider, type ProviderTrouble, type SignInRequest } from "./provider";
-import { admit, config, leave, type Me, owner, resume, session, type SignInConfig } from "./session";
-import { load, store } from "./storage";
+import { admit, beginning, config, isOver, leave, type Me, owner, resume, session, type SignInConfig } from "./session";
+import { load, noteSignOut, store } from "./storage";
 
 // At first, this tab goes to the provider, and comes back to the page where it was. To sign
 // in again, another window goes there, so that nothing on the page is lost. That window
@@ -42,7 +42,19 @@ export async function start(): Promise<"here" | "elsewhere"> {
   config.value = read;
   resume(provider);
   tabs.addEventListener("message", (m: MessageEvent<Message>) => void receive(m.data));
+  addEventListener("pageshow", () => { // a page to which Back leads was told nothing meanwhile
+    const s = session.peek();
+    if (s !== null && isOver(s)) {
+      forgetUser();
+    }
+  });
   return "here";
+}
+
+/** Ends the session of this tab, and whatever the page shows of its user. */
+function forgetUser(): void {
+  leave();
+  location.reload();
 }
 
 /** Asks the server before anybody has signed in. */
@@ -105,7 +117,8 @@ async function attempt(work: (provider: Provider) => Promise<void>): Promise<boo
 async function complete(request: SignInRequest, address: URL): Promise<void> {
   await attempt(async (provider) => {
     const tokens = await provider.complete(request, address);
-    admit({ by: "provider", tokens, me: await whose(tokens.access) });
+    const me = await whose(tokens.access);
+    admit({ by: "provider", tokens, me, at: beginning(me) });
     store("new-login", null);
   });
 }
@@ -151,8 +164,7 @@ function handOver(url: string, state: string): Promise<boolean> {
 
 async function receive(message: Message): Promise<void> {
   if (message.kind === "signed-out" && session.peek() !== null && message.owner === owner()) {
-    leave();
-    location.reload();
+    forgetUser();
   }
   if (message.kind === "answer" && again !== null) {
     const address = new URL(message.url);
@@ -172,15 +184,16 @@ export async function signInWithKey(key: string): Promise<void> {
   }
   const me = await whose(key);
   trouble.value = null;
-  admit({ by: "key", key, me });
+  admit({ by: "key", key, me, at: beginning(me) });
 }
 
 /**
- * Signs out in every tab of the user, and at the provider where it has an address for
- * that. The browser forgets the user's recordings.
+ * Signs out in every tab of the user, also in those that were left or put to sleep, and at the
+ * provider where it has an address for that. The browser forgets the user's recordings.
  */
 export async function signOut(): Promise<void> {
   const s = session.peek();
+  noteSignOut(owner());
   tabs.postMessage({ kind: "signed-out", owner: owner() } satisfies Message);
   await abandon();
   await forgetAll();
