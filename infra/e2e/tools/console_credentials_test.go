@@ -142,6 +142,21 @@ func TestTokensAreRenewedBeforeTheyExpire(t *testing.T) {
 	v.sees(`!document.querySelector('dialog')`)
 }
 
+func TestAUserSignsInOnADeviceWhoseClockIsWrong(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, time.Minute, harnesstest.Options{})
+	for _, hours := range []int{-5, 5} {
+		v := comes(t, w.Gateway)
+		wrong := fmt.Sprintf(`{ const real = Date.now; Date.now = () => real() + %d * 3600e3; }`, hours)
+		if _, err := chromedp.Call(v.page, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: wrong}); err != nil {
+			t.Fatal(err)
+		}
+		v.open("/")
+		v.signsIn("mina")
+		v.uploads()
+	}
+}
+
 func TestAnExpiredSignInAsksAgainAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	w, p := secured(t, time.Minute, harnesstest.Options{})

@@ -1,5 +1,6 @@
 import { credential, replaced } from "../auth/session";
 import { language } from "../locale";
+import { learnTime } from "./clock";
 import { at } from "./prefix";
 import { offline, problemOf, textOf } from "./problem";
 import type { JobDetail, JobPage, Limits, Script, Ticket, Token } from "./types";
@@ -18,6 +19,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     } catch (cause) {
       throw init.signal?.aborted ? cause : offline();
     }
+    learnTime(reply.headers.get("Date"));
     if (reply.status !== 401) {
       return reply;
     }

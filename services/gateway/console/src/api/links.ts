@@ -1,5 +1,6 @@
 import { credential } from "../auth/session";
 import { jobs } from "./client";
+import { serverNow } from "./clock";
 import { at } from "./prefix";
 import type { Ticket } from "./types";
 
@@ -15,7 +16,7 @@ async function ticketFor(job: string): Promise<Ticket | undefined> {
     return undefined;
   }
   const known = tickets.get(job);
-  if (known && Date.parse(known.expires_at) - Date.now() > spare) {
+  if (known && Date.parse(known.expires_at) - serverNow() > spare) {
     return known;
   }
   const made = await jobs.ticket(job);

@@ -1,4 +1,5 @@
 import * as oauth from "oauth4webapi";
+import { clockSkew } from "../api/clock";
 
 /** The OpenID provider, as GET /console/config.json names it. */
 export interface ProviderConfig {
@@ -49,13 +50,15 @@ const patience = 10_000; // ms for an answer of the provider
  */
 export class Provider {
   private discovered: Promise<oauth.AuthorizationServer> | undefined;
-  private readonly client: oauth.Client;
 
   constructor(
     private readonly config: ProviderConfig,
     private readonly redirectUri: string,
-  ) {
-    this.client = { client_id: config.client_id };
+  ) {}
+
+  /** This client. The times of ID tokens are checked by the clock of the server: this device's may be wrong. */
+  private get client(): oauth.Client {
+    return { client_id: this.config.client_id, [oauth.clockSkew]: Math.round(clockSkew() / 1000) };
   }
 
   /** Returns a request for a sign-in, and the address to which it is sent. */

@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { learnTime } from "../api/clock";
 import { at } from "../api/prefix";
 import { offline, Problem, problemOf, textOf } from "../api/problem";
 import { forgetAll } from "../audio/recordings";
@@ -65,6 +66,7 @@ async function ask<T>(path: string, headers: Record<string, string> = {}): Promi
   } catch {
     throw offline();
   }
+  learnTime(reply.headers.get("Date"));
   const text = await textOf(reply);
   if (!reply.ok) {
     throw problemOf(reply.status, text, reply.headers.get("Retry-After"));

@@ -1,5 +1,6 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { serverNow } from "../api/clock";
 import { asProblem, type Problem } from "../api/problem";
 import { patience } from "../live/state";
 
@@ -56,15 +57,15 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: un
   return state;
 }
 
-/** The time, anew every second while it is wanted. */
+/** The time by the server's clock, anew every second while it is wanted. */
 export function useNow(wanted: boolean): number {
-  const now = useSignal(Date.now());
+  const now = useSignal(serverNow());
   useEffect(() => {
     if (!wanted) {
       return;
     }
-    now.value = Date.now();
-    const timer = setInterval(() => (now.value = Date.now()), 1000);
+    now.value = serverNow();
+    const timer = setInterval(() => (now.value = serverNow()), 1000);
     return () => clearInterval(timer);
   }, [wanted]);
   return now.value;
