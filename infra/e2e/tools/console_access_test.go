@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"sori.internal/infra/internal/harness/harnesstest"
@@ -112,5 +113,24 @@ func TestTheFileChooserOffersWhatPhonesRecord(t *testing.T) {
 	v := arrive(t, w.Gateway)
 	for _, ending := range []string{".m4a", ".3gp", ".mov", ".mp4", ".webm", ".amr", ".caf"} { // systems count some of them among videos
 		v.sees(`document.querySelector('input[type=file]').accept.split(',').includes('` + ending + `')`)
+	}
+}
+
+func TestTheConsoleIsReadableInTheColoursOfTheSystem(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	refer(t, w)
+	v := arrive(t, w.Gateway)
+	for _, scheme := range []string{"light", "dark"} {
+		v.prefers(&emulation.MediaFeature{Name: "forced-colors", Value: "active"}, &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme})
+		v.open("/")
+		v.sees(`matchMedia('(forced-colors: active)').matches`)
+		v.uploads()
+		checkPictures(t, v)
+		const background = `(selector => getComputedStyle(document.querySelector(selector)).backgroundColor)`
+		v.sees(background + `('.segmented [aria-pressed=true]') !== ` + background + `('.segmented [aria-pressed=false]')`)
+		v.sees(background + `('.progress .bar i') !== ` + background + `('.progress .bar')`)
+		v.sees(`new Set([...document.querySelectorAll('.legend')].map(el => getComputedStyle(el, '::before').backgroundColor)).size > 2`)
+		v.saves("system-colours-" + scheme)
 	}
 }

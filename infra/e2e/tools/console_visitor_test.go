@@ -215,12 +215,15 @@ var (
 func (v *visitor) look(s size, scheme string) {
 	v.t.Helper()
 	v.do(chromedp.EmulateViewport(s.width, s.height, chromedp.EmulateScale(s.scale)))
+	v.prefers(&emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}, &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"})
+}
+
+// prefers changes what the visitor's system tells pages about its user.
+func (v *visitor) prefers(features ...*emulation.MediaFeature) {
+	v.t.Helper()
 	page, end := v.step()
 	defer end()
-	_, err := chromedp.Call(page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
-	})
-	if err != nil {
+	if _, err := chromedp.Call(page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -254,17 +257,24 @@ func (v *visitor) shootsIn(name string) {
 			if wide := evaluate[int64](v, `document.documentElement.scrollWidth`); wide > s.width {
 				v.t.Errorf("%s is %d pixels wide on a %s of %d", name, wide, s.name, s.width)
 			}
-			if *screenshots == "" || s == narrow {
-				continue
-			}
-			picture, err := chromedp.Run(v.page, chromedp.FullScreenshot(100))
-			if err != nil {
-				v.t.Fatal(err)
-			}
-			file := filepath.Join(*screenshots, strings.Join([]string{name, s.name, scheme}, "-")+".png")
-			if err := os.WriteFile(file, picture, 0o600); err != nil {
-				v.t.Fatal(err)
+			if s != narrow {
+				v.saves(strings.Join([]string{name, s.name, scheme}, "-"))
 			}
 		}
+	}
+}
+
+// saves saves a screenshot of the page, if a flag requests that.
+func (v *visitor) saves(name string) {
+	v.t.Helper()
+	if *screenshots == "" {
+		return
+	}
+	picture, err := chromedp.Run(v.page, chromedp.FullScreenshot(100))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), picture, 0o600); err != nil {
+		v.t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ import "./style/base.css";
 import "./style/controls.css";
 import "./style/pages.css";
 import "./style/result.css";
+import "./style/contrast.css";
 import { render } from "preact";
 import { App } from "./app";
 import { guardRecording } from "./audio/draft";

@@ -41,6 +41,7 @@ export interface Palette {
 
 export function palette(): Palette {
   const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.setProperty("forced-color-adjust", "none"); // else all colours would be that of the text
   const of = (name: string) => {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
