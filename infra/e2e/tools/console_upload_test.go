@@ -186,6 +186,21 @@ func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {
 	}
 	v.presses("Analyse recording")
 	v.reads("Record something, choose a file or paste a link.")
+
+	// A file that is dropped beside the zone for it is not opened by the browser in place of the page.
+	const dropped = `(selector => {
+		const data = new DataTransfer();
+		data.items.add(new File(['RIFF\x00\x00'], 'dropped.wav'));
+		const drop = new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true});
+		document.querySelector(selector).dispatchEvent(drop);
+		return drop.defaultPrevented;
+	})`
+	v.sees(dropped + `('h1')`)
+	if evaluate[bool](v, `document.body.innerText.includes('dropped.wav')`) {
+		t.Error("a file that was dropped on the title is taken")
+	}
+	v.sees(dropped + `('.drop')`)
+	v.reads("dropped.wav")
 }
 
 func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {

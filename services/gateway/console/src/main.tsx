@@ -10,11 +10,13 @@ import { render } from "preact";
 import { App } from "./app";
 import { guardRecording } from "./audio/draft";
 import { begin } from "./start";
+import { openNoDroppedFile } from "./ui/drop";
 import { keepFocus } from "./ui/focus";
 import { watchTheme } from "./ui/theme";
 
 watchTheme();
 keepFocus();
 guardRecording();
+openNoDroppedFile();
 void begin();
 render(<App />, document.getElementById("console") as HTMLElement);
