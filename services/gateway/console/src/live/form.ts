@@ -1,6 +1,7 @@
 import { at } from "../api/prefix";
 import { offline, problemOf } from "../api/problem";
 import { language } from "../locale";
+import { watch } from "./watch";
 import { bearer, type Try } from "./way";
 
 /** Sends a recording in a form, in one request; XMLHttpRequest, since fetch tells no upload progress. */
@@ -19,9 +20,16 @@ export async function sendForm({ recording, audio, signal, credential, sent, who
   }
   const request = new XMLHttpRequest();
   return new Promise((resolve, reject) => {
-    // The form is a little larger than the file.
-    request.upload.onprogress = (e) => sent(e.total > 0 ? (audio.size * e.loaded) / e.total : 0);
-    request.upload.onload = whole;
+    const watched = watch(signal, () => request.abort());
+    request.onloadend = watched.end;
+    request.upload.onprogress = (e) => {
+      watched.moves();
+      sent(e.total > 0 ? (audio.size * e.loaded) / e.total : 0); // the form is a little larger than the file
+    };
+    request.upload.onload = () => {
+      watched.rests(); // a proxy may take everything at once, and pass it on slowly
+      whole();
+    };
     request.onerror = request.onabort = () => reject(offline());
     request.onload = () => {
       if (request.status === 202) {
@@ -32,7 +40,7 @@ export async function sendForm({ recording, audio, signal, credential, sent, who
     };
     request.open("POST", at(`/tokens/${recording.token}/upload-audio`));
     Object.entries(headers).forEach(([name, value]) => request.setRequestHeader(name, value));
-    signal.addEventListener("abort", () => (request.abort(), reject(offline())));
+    watched.moves();
     request.send(form);
   });
 }

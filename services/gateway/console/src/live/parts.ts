@@ -2,6 +2,7 @@ import { type DetailedError, Upload } from "tus-js-client";
 import { at } from "../api/prefix";
 import { asProblem, offline, Problem, problemOf } from "../api/problem";
 import { language } from "../locale";
+import { watch } from "./watch";
 import { bearer, type Try } from "./way";
 
 /** Files up to this size go in one request, in a form: for them, parts would cost more than they save. */
@@ -11,22 +12,13 @@ export const largestForm = 16 << 20; // bytes
 // sent again alone, and that proxies which limit or buffer bodies let it pass.
 const partBytes = 5 << 20;
 
-const stallPatience = 90_000; // ms without any progress, after which a connection counts as broken
-
 /** Sends a recording in parts, by a resumable upload (tus), from where an earlier try has stopped. */
 export function sendInParts({ recording, audio, signal, credential, sent, whole, begun, stored }: Try): Promise<string> {
   return new Promise((resolve, reject) => {
     let job = "";
-    let stall: ReturnType<typeof setTimeout> | undefined;
-    const over = new AbortController();
     const settle = (end: () => void) => {
-      clearTimeout(stall);
-      over.abort();
+      watched.end();
       end();
-    };
-    const moves = () => {
-      clearTimeout(stall);
-      stall = over.signal.aborted ? undefined : setTimeout(stop, stallPatience);
     };
     const tus: Upload = new Upload(audio, {
       // Without an endpoint, an upload that cannot be resumed is not begun anew behind our back.
@@ -37,9 +29,9 @@ export function sendInParts({ recording, audio, signal, credential, sent, whole,
       retryDelays: null, // an Upload waits and tries again (upload.ts)
       storeFingerprintForResuming: false, // the recordings have it, for each user
       onBeforeRequest: async (request) => {
-        moves();
+        watched.moves();
         const headers = { ...bearer(await credential()), ...(recording.fresh && request.getMethod() === "POST" && { "Cache-Control": "no-cache" }) };
-        if (over.signal.aborted) {
+        if (watched.ended) {
           throw offline();
         }
         Object.entries(headers).forEach(([name, value]) => request.setHeader(name, value));
@@ -49,13 +41,13 @@ export function sendInParts({ recording, audio, signal, credential, sent, whole,
       },
       onUploadUrlAvailable: () => {
         begun(tus.url?.split("/").pop() ?? "");
-        if (over.signal.aborted) {
+        if (watched.ended) {
           void tus.abort();
         }
       },
       onProgress: (bytes) => {
-        moves();
-        if (over.signal.aborted) {
+        watched.moves();
+        if (watched.ended) {
           return;
         }
         sent(bytes);
@@ -73,8 +65,7 @@ export function sendInParts({ recording, audio, signal, credential, sent, whole,
       } // else its id is awaited, so that the upload can be resumed or removed
       settle(() => reject(offline()));
     };
-    signal.addEventListener("abort", stop, { signal: over.signal });
-    addEventListener("offline", stop, { signal: over.signal }); // else the connection would hang until it stalls
+    const watched = watch(signal, stop);
     tus.start();
   });
 }
