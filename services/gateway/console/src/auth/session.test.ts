@@ -99,6 +99,17 @@ describe("a request whose credential is refused", () => {
     page.abort();
     await expect(waiting).rejects.toBe(page.signal.reason);
   });
+
+  it("is given up with its page while tokens are renewed, too", async () => {
+    let fail = () => {};
+    resume({ renew: () => new Promise((_, reject) => (fail = () => reject(new ProviderError("refused")))) } as unknown as Provider);
+    admit({ by: "provider", tokens: tokens("one", { refresh: "r1" }), me });
+    const page = new AbortController();
+    const waiting = replaced("one", refusal, page.signal);
+    page.abort();
+    fail();
+    await expect(waiting).rejects.toBe(page.signal.reason);
+  });
 });
 
 describe("a user", () => {

@@ -133,6 +133,7 @@ export async function replaced(used: string, problem: Problem, abort?: AbortSign
 
 /** Waits until the credential is another one. */
 async function changed(used: string, abort?: AbortSignal | null): Promise<void> {
+  abort?.throwIfAborted(); // while tokens were renewed
   let stop = () => {};
   try {
     await new Promise<void>((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import { checkCredential, jobs, removeUpload } from "../api/client";
 import { newKey } from "../api/key";
-import { asProblem, Problem } from "../api/problem";
+import { asProblem, offline, Problem } from "../api/problem";
 import { credential, owner, replaced } from "../auth/session";
 import { guard } from "../audio/guard";
 import { find, forget, keep, note, prune, type Recording, unfinished } from "../audio/recordings";
@@ -221,6 +221,9 @@ export class Upload {
 
   /** Waits before the next try; not longer than the browser is offline. */
   private async rest(why: Problem, ms: number): Promise<void> {
+    if (this.stop.signal.aborted) {
+      return;
+    }
     this.broken.value = why;
     if (!this.recording.inParts) {
       this.sent.value = { ...this.sent.value, bytes: 0 };
@@ -241,6 +244,9 @@ export class Upload {
   private async sendSignedIn(audio: Blob): Promise<string> {
     const way = this.recording.inParts ? sendInParts : sendForm;
     for (;;) {
+      if (this.stop.signal.aborted) {
+        throw offline(); // it was paused while the user signed in again
+      }
       try {
         return await way({
           recording: this.recording,
