@@ -82,6 +82,23 @@ describe("a request whose credential is refused", () => {
     }
   });
 
+  it("goes on by itself when the provider is back, and asks for a sign-in if that refuses", async () => {
+    vi.useFakeTimers();
+    for (const answers of [[tokens("two")], [new ProviderError("refused")]]) {
+      giving(new ProviderError("away"), new ProviderError("away"), ...answers);
+      admit({ by: "provider", tokens: tokens("one", { refresh: "r1" }), me });
+      const done = vi.fn();
+      void replaced("one", refusal).then(done, () => undefined);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(expired.value?.reason).toBe("away");
+      await vi.advanceTimersByTimeAsync(10_000);
+      const renewed = answers[0] instanceof ProviderError ? 0 : 1;
+      expect([done.mock.calls.length, expired.value?.reason]).toEqual([renewed, renewed ? undefined : "expired"]);
+      leave();
+    }
+    vi.useRealTimers();
+  });
+
   it("fails if the user signs out, and where nobody had signed in", async () => {
     admit({ by: "key", key: "one", me });
     const waiting = replaced("one", refusal);

@@ -123,6 +123,9 @@ export async function replaced(used: string, problem: Problem, abort?: AbortSign
     const renewal = await renew();
     if (current() === used) {
       expired.value = { reason: renewal === "away" ? "away" : "expired", detail: problem.detail };
+      if (renewal === "away") {
+        renewSoon(0); // nothing else would, where the provider does not tell when tokens expire
+      }
       await changed(used, abort);
     }
   }
@@ -185,7 +188,15 @@ function scheduleRenewal(s: Session | null): void {
 }
 
 async function renewLater(tries: number): Promise<void> {
-  if ((await renew()) === "away") {
-    timer = setTimeout(() => void renewLater(tries + 1), patience(tries));
+  const renewal = await renew();
+  if (renewal === "away") {
+    renewSoon(tries);
+  } else if (renewal === "refused" && expired.peek()?.reason === "away") {
+    expired.value = { reason: "expired", detail: "" };
   }
+}
+
+function renewSoon(tries: number): void {
+  clearTimeout(timer);
+  timer = setTimeout(() => void renewLater(tries + 1), patience(tries));
 }
