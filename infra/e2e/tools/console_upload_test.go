@@ -127,17 +127,32 @@ func TestAnUploadThatIsCutTellsThatItStartsAgain(t *testing.T) {
 			return real(work, pause ? ms / 100 : ms, ...rest);
 		};
 	})()`))
+	// Every text that a live region has for a moment is counted.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		window.told = 0;
+		const broke = node => node.nodeType === 1 && node.matches('[role=status]') && node.textContent.includes('The connection broke.');
+		new MutationObserver(all => all.forEach(one => one.addedNodes.forEach(node => (window.told += broke(node) ? 1 : 0)))).observe(document.body, {subtree: true, childList: true});
+	})()`))
 	held := door.Hold(heldBytes)
 	v.presses("Analyse recording")
 	<-held
+	// From now on, requests fail before a byte is sent.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const real = XMLHttpRequest.prototype.open;
+		window.reconnect = () => (XMLHttpRequest.prototype.open = real);
+		XMLHttpRequest.prototype.open = function (method) { real.call(this, method, 'http://127.0.0.1:1/'); };
+	})()`))
 	door.Cut()
 	v.reads("Send again")
+	if told := evaluate[int](v, "window.told"); told != 1 {
+		t.Errorf("a screen reader is told %d times that the connection broke", told)
+	}
 	if waited := evaluate[float64](v, "window.waited"); waited < 90_000 || waited > 95_000 {
 		t.Errorf("it gave up after %v ms", waited)
 	}
 	v.shoots("upload-given-up")
 	held = door.Hold(heldBytes)
-	v.do(chromedp.Evaluate[chromedp.Void](lastingPauses))
+	v.do(chromedp.Evaluate[chromedp.Void](`reconnect()`), chromedp.Evaluate[chromedp.Void](lastingPauses))
 	v.presses("Send again")
 	<-held
 	door.Cut()

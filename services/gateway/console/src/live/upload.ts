@@ -190,6 +190,12 @@ export class Upload {
     }
   }
 
+  /** Shows what is sent. A break is told until then, not only between two tries: a screen reader would hear of each of them. */
+  private moved(sent: Sent): void {
+    this.sent.value = sent;
+    this.broken.value = null;
+  }
+
   private fail(problem: Problem): void {
     this.problem.value = problem;
     if (problem.refusal && !this.recording.recorded) {
@@ -237,7 +243,6 @@ export class Upload {
       this.stop.signal.addEventListener("abort", end, { signal: over.signal });
     });
     over.abort();
-    this.broken.value = null;
   }
 
   /** Sends the recording, and again where the server has refused the user's credential. */
@@ -253,7 +258,7 @@ export class Upload {
           audio,
           signal: this.stop.signal,
           credential: async () => (this.used = await credential()),
-          sent: (bytes) => (this.sent.value = { bytes, total: audio.size }),
+          sent: (bytes) => this.moved({ bytes, total: audio.size }),
           whole: () => (this.whole = true),
           begun: (upload) => this.begun(upload),
           stored: (bytes) => {
