@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { atMost, bytes, clock, dayStart, decimal, isIn, moment, percent, secondsUntil, span, stamp } from "./format";
 
 describe("formats", () => {
@@ -36,6 +36,16 @@ describe("formats", () => {
     expect(moment(new Date(2026, 0, 31, 9, 5).toISOString(), "en", now)).toBe("09:05");
     expect(moment(new Date(2026, 0, 30, 9, 5).toISOString(), "ko", now)).toBe("1월 30일 09:05");
     expect(moment(new Date(2025, 11, 30, 9, 5).toISOString(), "en", now)).toBe("Dec 30, 2025, 09:05");
+  });
+
+  it("are made once, for lists of thousands of jobs", () => {
+    const made = vi.spyOn(Intl, "DateTimeFormat");
+    const now = new Date(2026, 0, 31, 18, 0);
+    for (let day = 1; day < 28; day++) {
+      moment(new Date(2025, 1, day, 9, 5).toISOString(), "ko", now);
+    }
+    expect([made.mock.calls.length, moment("soon", "ko", now)]).toEqual([1, "–"]);
+    made.mockRestore();
   });
 
   it("name recordings and days", () => {

@@ -2,6 +2,29 @@ import type { Language } from ".";
 
 // Numbers, sizes and times as people of a language read them.
 
+// Browsers take a third of a millisecond to make a format, which a list of jobs and the values beside a
+// recording that plays need a thousand times.
+const formats = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
+
+function kept<T extends Intl.NumberFormat | Intl.DateTimeFormat>(key: unknown[], make: () => T): T {
+  const name = JSON.stringify(key);
+  const found = formats.get(name) ?? make();
+  formats.set(name, found);
+  return found as T;
+}
+
+function numbers(language: Language, options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  return kept([language, options], () => new Intl.NumberFormat(language, options));
+}
+
+/** A time in the viewer's zone, which may change; a dash for what is none. */
+function timeText(at: Date, language: Language, options: Intl.DateTimeFormatOptions): string {
+  if (Number.isNaN(at.getTime())) {
+    return "–";
+  }
+  return kept([language, options, new Date().getTimezoneOffset()], () => new Intl.DateTimeFormat(language, options)).format(at);
+}
+
 /** Whether a sentence of a server's may be in a language; only Korean and the rest are told apart. */
 export function isIn(wanted: Language, sentence: string): boolean {
   return /[가-힣]/.test(sentence) === (wanted === "ko");
@@ -13,11 +36,11 @@ export function isolated(name: string): string {
 }
 
 export function decimal(value: number, digits: number, language: Language): string {
-  return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  return numbers(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value).replace("-", "−");
 }
 
 export function percent(share: number, language: Language): string {
-  return share.toLocaleString(language, { style: "percent", maximumFractionDigits: 0 });
+  return numbers(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
 }
 
 /** 12.3 MB; powers of ten, as files are sold. */
@@ -35,7 +58,7 @@ export function bytes(n: number, language: Language): string {
 /** A limit of bytes, rounded down: a file of the size that it names is taken. */
 export function atMost(n: number, language: Language): string {
   const [unit, name] = n >= 1e9 ? [1e9, "GB"] : n >= 1e6 ? [1e6, "MB"] : n >= 1e3 ? [1e3, "kB"] : [1, "B"];
-  return `${(Math.floor((n / unit) * 10) / 10).toLocaleString(language, { maximumFractionDigits: 1 })} ${name}`;
+  return `${numbers(language, { maximumFractionDigits: 1 }).format(Math.floor((n / unit) * 10) / 10)} ${name}`;
 }
 
 /** A position or a length: 0:07.3, 12:04.0, 1:02:33.0. */
@@ -54,7 +77,7 @@ const hour = 3600;
 /** How long something takes, in at most two units: 850 ms, 12 s, 3 min 20 s. */
 export function span(seconds: number, language: Language): string {
   const unit = (value: number, name: string, digits = 0) =>
-    value.toLocaleString(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits });
+    numbers(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits }).format(value);
   if (seconds < 1) {
     return unit(Math.max(0, Math.round(seconds * 1000)), "millisecond");
   }
@@ -81,12 +104,12 @@ export function moment(iso: string, language: Language, now = new Date()): strin
   const at = new Date(iso);
   const today = at.toDateString() === now.toDateString();
   const date: Intl.DateTimeFormatOptions = today ? {} : { month: "short", day: "numeric", ...(at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
-  return at.toLocaleString(language, { ...date, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  return timeText(at, language, { ...date, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** The time of day to the second, in the viewer's own zone. */
 export function timeOfDay(iso: string, language: Language): string {
-  return new Date(iso).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  return timeText(new Date(iso), language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
 /** A name for what was recorded at a moment: 2026-01-31-0905. */
