@@ -6,11 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // axe returns the file of the npm package that finds what people with screen readers, without a mouse or with weak
@@ -99,6 +102,21 @@ func TestAScreenReaderIsToldWhatChangesAndNotEverySecond(t *testing.T) {
 	if within := evaluate[int](v, `document.querySelectorAll('[role=status] .player, [aria-live] .player').length`); within != 0 {
 		t.Error("the time of the player is in a live region")
 	}
+
+	// While it plays, the slider with the focus is silent, and tells where its user moves it.
+	v.presses("Use another recording")
+	v.gives(given(t, "minute.wav", string(loadgen.Tone(220, time.Minute))))
+	v.goes(`el.getAttribute('aria-label') === 'Play'`, "\r")
+	v.goes(`el.type === 'range'`, "")
+	const slider = `document.querySelector('input[type=range]')`
+	v.sees(slider + `.ariaValueText.endsWith(' of 1:00.0')`)
+	before := evaluate[string](v, slider+`.ariaValueText`)
+	v.sees(slider + `.valueAsNumber > 1`)
+	if after := evaluate[string](v, slider+`.ariaValueText`); after != before {
+		t.Errorf("the slider says %q, then %q", before, after)
+	}
+	v.do(chromedp.KeyEvent(kb.End))
+	v.sees(slider + `.ariaValueText === '1:00.0 of 1:00.0'`)
 	v.presses("Analyse recording")
 	v.reads("Analysis complete")
 	v.open("/#/jobs")
