@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 
 	"sori.internal/infra/internal/harness/harnesstest"
@@ -34,4 +35,19 @@ func TestTheConsoleWorksInABrowserThatKeepsNothing(t *testing.T) {
 	v.reads("Analysis complete")
 	v.presses("Jobs")
 	v.reads("speech.flac")
+}
+
+func TestTheConsoleStoresAgainAfterTheBrowserHasClosedItsDatabase(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.uploads()
+	if _, err := chromedp.Call(v.page, storage.ClearDataForOrigin, storage.ClearDataForOriginParams{Origin: w.Gateway, StorageTypes: "indexeddb"}); err != nil {
+		t.Fatal(err)
+	}
+	v.presses("New")
+	v.uploads()
+	if kept := v.kept("audio"); kept != 1 {
+		t.Errorf("the browser keeps %d recordings", kept)
+	}
 }

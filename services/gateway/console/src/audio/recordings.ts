@@ -43,6 +43,7 @@ function database(): Promise<IDBDatabase | null> {
       request.onupgradeneeded = (e) => upgrade(request, e.oldVersion);
       request.onsuccess = () => {
         request.result.onversionchange = () => request.result.close(); // else a tab with a newer console would wait for this one
+        request.result.onclose = () => (opened = undefined); // by the browser, such as that of a phone which was put away
         resolve(request.result);
       };
       request.onerror = request.onblocked = () => resolve(null);
