@@ -64,4 +64,18 @@ func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
 	v.do(chromedp.Evaluate[chromedp.Void](`allow()`))
 	v.sees(`window.streams.length > 0 && ` + listening + ` === 0`)
 	v.reads("speech.flac")
+
+	// If recording cannot begin, nothing of it is left.
+	v.presses("Use another recording")
+	v.sees(record)
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](brokenWorklet), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
+	v.reads("The microphone could not be started.")
+	v.sees(listening + ` === 0 && contexts.length === 1 && contexts[0].state === 'closed'`)
 }
+
+// brokenWorklet is a script that collects the audio contexts, which cannot load the page's processor of audio.
+const brokenWorklet = `{
+  window.contexts = [];
+  window.AudioContext = class extends AudioContext { constructor() { super(); window.contexts.push(this); } };
+  AudioWorklet.prototype.addModule = () => Promise.reject(new Error('gone'));
+}`

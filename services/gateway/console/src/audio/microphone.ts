@@ -34,8 +34,9 @@ export class Take {
       throw new MicrophoneError("insecure"); // browsers hide it from pages without TLS
     }
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } }).catch(refused);
+    let context: AudioContext | undefined;
     try {
-      const context = new AudioContext();
+      context = new AudioContext();
       await context.audioWorklet.addModule(capture);
       const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
       const take = new Take(stream, context, node);
@@ -44,6 +45,7 @@ export class Take {
       return take;
     } catch {
       release(stream);
+      void context?.close(); // some browsers have only four
       throw new MicrophoneError("broken");
     }
   }

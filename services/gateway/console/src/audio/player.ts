@@ -104,6 +104,7 @@ export class Player {
     this.audio.onerror = null;
     this.audio.pause();
     this.audio.removeAttribute("src");
+    this.audio.load(); // else the browser may hold the connection on which it was reading
     cancelAnimationFrame(this.frame);
   }
 

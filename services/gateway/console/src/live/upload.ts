@@ -161,6 +161,7 @@ export class Upload {
       const before = this.recording.stored ?? 0;
       try {
         await this.change({ job: await this.sendSignedIn(audio) }); // before another tab may look
+        this.dropAudio();
         void prune();
         return;
       } catch (thrown) {
@@ -220,9 +221,14 @@ export class Upload {
   }
 
   private forgetAudio(): void {
+    this.dropAudio();
+    void this.change({});
+  }
+
+  /** Holds the audio no longer, which is large: the newest recordings are kept elsewhere, to be played. */
+  private dropAudio(): void {
     const { audio, ...rest } = this.recording;
     this.recording = rest;
-    void this.change({});
   }
 
   /** Waits before the next try; not longer than the browser is offline. */
