@@ -90,3 +90,31 @@ func TestALongScriptLeavesTheRecordingWithinReachOnAPhone(t *testing.T) {
 		t.Errorf("the recording comes after %.1f screens", screens)
 	}
 }
+
+func TestTheScriptOfANewLineIsSavedAgainAfterItsAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.presses("Create a line")
+	v.goes(`el.labels?.[0]?.textContent === 'Name'`, "a")
+	v.goes(`el.labels?.[0]?.textContent === 'Actor'`, "b")
+	v.presses("Add a part of the script")
+	v.goes(`el.labels?.[0]?.textContent === 'Text'`, "read me")
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const real = fetch;
+		window.fetch = async (url, init) => {
+			const answer = await real(url, init);
+			if (String(url).endsWith('/scripts/')) {
+				window.fetch = real;
+				throw new TypeError('the connection broke');
+			}
+			return answer;
+		};
+	})()`))
+	v.presses("Create line")
+	v.reads("The line was created, but its script could not be saved.")
+	v.shoots("script-not-saved")
+	v.presses("Try again")
+	v.sees(`document.querySelector('input[type=radio]:checked')?.labels[0].textContent.includes('b')`)
+	v.sees(`[...document.querySelectorAll('.script li')].filter(li => li.textContent.includes('read me')).length === 1`)
+}

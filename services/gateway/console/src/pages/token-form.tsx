@@ -40,12 +40,13 @@ export function TokenForm({ done }: { done: (token: Token | null) => void }) {
       return;
     }
     busy.value = true;
-    problem.value = null;
+    if (created.value === null) {
+      problem.value = null;
+    }
     try {
+      const again = created.value !== null;
       created.value ??= await tokens.create(tokenOf(draft.value));
-      for (const script of scriptsOf(draft.value, created.value.id)) {
-        await scripts.create(script);
-      }
+      await createScripts(draft.value, created.value.id, again);
       done(created.value);
     } catch (thrown) {
       problem.value = asProblem(thrown);
@@ -59,7 +60,8 @@ export function TokenForm({ done }: { done: (token: Token | null) => void }) {
       <>
         <p>{t.scriptsFailed}</p>
         <Failure of={problem.value}>
-          <button type="button" class="button" onClick={() => done(created.value)}>{words.value.actions.close}</button>
+          {!problem.value.refusal && <button type="button" class="button" disabled={busy.value} onClick={() => void save()}>{words.value.actions.retry}</button>}
+          <button type="button" class="plain" disabled={busy.value} onClick={() => done(created.value)}>{words.value.actions.close}</button>
         </Failure>
       </>
     );
@@ -86,6 +88,14 @@ export function TokenForm({ done }: { done: (token: Token | null) => void }) {
       </div>
     </form>
   );
+}
+
+/** Creates the script of a token, one part after the other. Again: those that the token lacks, since an answer may have been lost. */
+async function createScripts(draft: Draft, token: number, again: boolean): Promise<void> {
+  const there = again ? (await tokens.get(token)).scripts.length : 0;
+  for (const script of scriptsOf(draft, token).slice(there)) {
+    await scripts.create(script);
+  }
 }
 
 /** The lines of the script, which come and go. */
