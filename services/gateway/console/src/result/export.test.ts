@@ -15,6 +15,17 @@ describe("a result as CSV", () => {
     expect([hasCurves({}), hasCurves({ duration: 1, waveform: { min: [0], max: [0] } })]).toEqual([false, true]);
   });
 
+  it("looks at every segment once, if they are in order, and finds them if they are not", () => {
+    let looks = 0;
+    const segments = Array.from({ length: 100 }, (_, i) => ({ start: i, kind: `k${i}`, get end() { return looks++, i + 0.45; } }));
+    const pitch = { hop_seconds: 0.1, hz: Array<number>(1000).fill(100) };
+    const kinds = (of: typeof segments) => csvOf({ pitch, segments: of }).split("\r\n").slice(1, -1).map((row) => row.split(",")[3]);
+    const found = kinds(segments);
+    expect([found[0], found[4], found[5], found[9], found[10], found[991], found[999]]).toEqual(["k0", "k0", "", "", "k1", "k99", ""]);
+    expect(looks).toBeLessThan(2_000);
+    expect(kinds([...segments].reverse())).toEqual(found);
+  });
+
   it("is called like its recording", () => {
     expect([stem("노래.wav"), stem("a.b.flac"), stem("x"), stem(".wav")]).toEqual(["노래", "a.b", "x", "sori"]);
   });

@@ -14,8 +14,9 @@ export function csvOf(result: Analysis): string {
   const pitch = pitchOf(result);
   const level = levelOf(result);
   const time = pitch?.time ?? level?.time ?? [];
+  const kinds = kindsAt(result.segments ?? [], time);
   const rows = time.map((at, i) => [
-    round(at, 4), round(pitch?.value[i], 3), round(level && valueAt(level, at), 2), cell(kindAt(result.segments ?? [], at)),
+    round(at, 4), round(pitch?.value[i], 3), round(level && valueAt(level, at), 2), cell(kinds[i] ?? ""),
   ]);
   const table = [["time_seconds", "pitch_hz", "peak_dbfs", "segment"], ...rows];
   return "\ufeff" + table.map((row) => row.join(",") + "\r\n").join(""); // as spreadsheets read UTF-8
@@ -25,8 +26,20 @@ function round(value: number | null | undefined, digits: number): string {
   return value == null ? "" : String(Number(value.toFixed(digits)));
 }
 
-function kindAt(segments: Segment[], at: number): string {
-  return segments.find(({ start, end }) => start <= at && at < end)?.kind ?? "";
+/** The kind of the segment at each moment. The moments ascend; if the segments do, too, each is looked at once. */
+function kindsAt(segments: Segment[], moments: number[]): string[] {
+  const ascend = segments.every(({ start, end }, i) => {
+    const before = segments[i - 1];
+    return before === undefined || (start >= before.start && end >= before.end);
+  });
+  let passed = 0;
+  return moments.map((at) => {
+    while (ascend && at >= (segments[passed]?.end ?? Infinity)) {
+      passed++;
+    }
+    const found = ascend ? segments[passed] : segments.find(({ start, end }) => start <= at && at < end);
+    return found && found.start <= at ? found.kind : "";
+  });
 }
 
 /** A text of a server's: quoted, and never a formula to a spreadsheet. */

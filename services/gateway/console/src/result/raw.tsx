@@ -50,7 +50,7 @@ export function Downloads({ result, sent, name, children }: { result: Analysis; 
   );
 }
 
-/** A link that saves a text as a file. The text is made when it is asked for: that of a long recording takes seconds. */
+/** A link that saves a text as a file. The text is made when it is asked for: that of a long recording takes seconds, which a finger that scrolls need not wait for. */
 function Download({ name, type, text, children }: { name: string; type: string; text: () => string; children: ComponentChildren }) {
   const url = useRef("");
   useEffect(() => () => URL.revokeObjectURL(url.current), []);
@@ -58,5 +58,5 @@ function Download({ name, type, text, children }: { name: string; type: string; 
     url.current ||= URL.createObjectURL(new Blob([text()], { type }));
     e.currentTarget.href = url.current;
   };
-  return <a class="plain" href="#" download={name} onPointerDown={make} onClick={make}><Icon name="download" />{children}</a>;
+  return <a class="plain" href="#" download={name} onPointerDown={(e) => e.pointerType === "mouse" && make(e)} onClick={make}><Icon name="download" />{children}</a>;
 }
