@@ -244,4 +244,13 @@ func TestATicketThatIsRefusedIsReplaced(t *testing.T) {
 		t.Errorf("refused are %q", kinds)
 	}
 	v.sees(`!document.querySelector('.failure, dialog')`)
+
+	// A download whose ticket has expired, and for which there is no other, says why nothing happens.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const [now, real] = [Date.now, fetch];
+		Date.now = () => now() + 3600e3;
+		window.fetch = (url, ...rest) => String(url).endsWith('/ticket') ? Promise.reject(new TypeError('offline')) : real(url, ...rest);
+	})()`))
+	v.presses("Recording")
+	v.reads("The server cannot be reached.")
 }

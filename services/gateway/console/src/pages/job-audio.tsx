@@ -3,12 +3,15 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { hasStoredAudio } from "../api/client";
 import { audioUrl, downloadUrl, dropTicket } from "../api/links";
+import { asProblem } from "../api/problem";
 import { Player } from "../audio/player";
 import { ofJob } from "../audio/recordings";
-import { words } from "../locale";
+import { language, words } from "../locale";
+import { adviceFor } from "../locale/errors";
 import { useLoaded } from "../ui/hooks";
 import { Icon } from "../ui/icons";
 import { PlayerBar } from "../ui/player";
+import { say } from "../ui/toast";
 
 /** The recording of a job: what plays it and where it is downloaded. */
 export interface JobAudio {
@@ -61,10 +64,15 @@ function renewedUrl(job: string): Promise<string> {
   return audioUrl(job);
 }
 
-/** Saves what a URL has. */
+/** Saves what a URL has, or tells why there is none. */
 async function save(url: Promise<string>): Promise<void> {
   const link = document.createElement("a");
-  link.href = await url;
+  try {
+    link.href = await url;
+  } catch (thrown) {
+    say(adviceFor(asProblem(thrown), language.value));
+    return;
+  }
   link.download = "";
   link.click();
 }
