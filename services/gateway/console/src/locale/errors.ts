@@ -58,10 +58,10 @@ export const advice: Record<string, Sentences> = {
   "upload-not-finished": { ko: "업로드가 아직 끝나지 않았습니다.", en: "The upload is not finished yet." },
   "unsupported-tus-version": { ko: "서버가 이 업로드 방식의 버전을 지원하지 않습니다. 페이지를 새로 고치세요.", en: "The server does not know this version of the upload protocol. Reload the page." },
   "wrong-content-type": { ko: "요청의 형식이 잘못되었습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request had the wrong form. Reload the page and try again." },
-  "rate-limited": { ko: "너무 많은 요청을 보냈습니다. 잠시 후 다시 시도하세요.", en: "That were too many requests. Try again in a moment." },
+  "rate-limited": { ko: "너무 많은 요청을 보냈습니다. 잠시 후 다시 시도하세요.", en: "Too many requests were sent. Try again in a moment." },
   "precondition-failed": { ko: "그사이 다른 사람이 고쳤습니다. 새로 불러와 확인한 뒤 다시 저장하세요.", en: "Somebody else has changed it meanwhile. Reload, look again, then save." },
   unavailable: { ko: "서버의 일부가 잠시 응답하지 않습니다. 잠시 후 다시 시도하세요.", en: "A part of the server is away for the moment. Try again shortly." },
-  contended: { ko: "같은 작업을 여러 곳에서 바꾸고 있습니다. 잠시 후 다시 시도하세요.", en: "Several are changing this at once. Try again in a moment." },
+  contended: { ko: "같은 작업을 여러 곳에서 바꾸고 있습니다. 잠시 후 다시 시도하세요.", en: "This is being changed from several places at once. Try again in a moment." },
   stopping: { ko: "서버가 다시 시작하는 중입니다. 잠시 후 다시 시도하세요.", en: "The server is restarting. Try again in a moment." },
   internal: { ko: "서버에서 문제가 생겼습니다. 계속되면 요청 번호와 함께 운영자에게 알리세요.", en: "Something went wrong at the server. If it persists, tell the operator the request's number." },
 

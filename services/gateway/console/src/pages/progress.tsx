@@ -165,7 +165,7 @@ function Hints({ upload }: { upload: Upload }) {
   return (
     <>
       {upload.elsewhere.value && <p class="hint">{t.elsewhereHint}</p>}
-      {upload.file.value !== "here" && <p class="hint">{t.fileMissingHint(isolated(recording.name), bytes(recording.size, language.value))}</p>}
+      {upload.file.value !== "here" && <p class="hint">{(recording.inParts ? t.fileMissingHint : t.fileMissingForm)(isolated(recording.name), bytes(recording.size, language.value))}</p>}
       {upload.paused.value && !upload.elsewhere.value && <p class="hint">{t.pausedHint}</p>}
       {reason && <p class="hint" role="status">{reason} {recording.inParts ? t.goesOn : t.sentAgain}</p>}
       {upload.anew.value && <p class="hint" role="status">{t.anew}</p>}
