@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import capture from "./capture.worklet.ts?worker&url";
-import { encodeWav } from "./wav";
+import { Samples } from "./wav";
 
 /** Why there is no recording; each has its words in the dictionaries. */
 export type Trouble = "insecure" | "denied" | "no-device" | "broken";
@@ -16,8 +16,7 @@ export class Take {
   readonly seconds = signal(0);
   readonly level = signal(0); // peak of the newest piece, 0..1
   readonly lost = signal(false); // the microphone was unplugged, or its permission was taken back
-  private readonly pieces: Float32Array[] = [];
-  private samples = 0;
+  private readonly samples = new Samples();
 
   private constructor(
     private readonly stream: MediaStream,
@@ -58,7 +57,7 @@ export class Take {
     this.node.port.postMessage("flush");
     await last;
     this.close();
-    return new File([encodeWav(this.pieces, this.context.sampleRate)], name, { type: "audio/wav" });
+    return new File([this.samples.wav(this.context.sampleRate)], name, { type: "audio/wav" });
   }
 
   /** Ends the recording and forgets it. */
@@ -69,9 +68,8 @@ export class Take {
   }
 
   private add(piece: Float32Array): void {
-    this.pieces.push(piece);
-    this.samples += piece.length;
-    this.seconds.value = this.samples / this.context.sampleRate;
+    this.samples.add(piece);
+    this.seconds.value = this.samples.count / this.context.sampleRate;
     this.level.value = piece.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
   }
 }

@@ -1,14 +1,35 @@
 const headerBytes = 44;
+const bundle = 512; // pieces that become a Blob: 2 MB of the microphone's
 
 /**
- * Encodes one channel of samples (-1..1, what is beyond is clipped) as a WAV file
- * of PCM with 16 bits, little-endian as RIFF has it.
+ * One channel of samples (-1..1, what is beyond is clipped) on its way to a WAV file of PCM with 16
+ * bits. All but the newest samples are in Blobs, which browsers move to the disk: an hour of samples
+ * takes 700 MB as numbers, for which phones end a page.
  */
-export function encodeWav(chunks: readonly Float32Array[], rate: number): ArrayBuffer {
-  const samples = chunks.reduce((n, chunk) => n + chunk.length, 0);
+export class Samples {
+  count = 0;
+  private readonly bundles: Blob[] = [];
+  private newest: ArrayBuffer[] = [];
+
+  add(piece: Float32Array): void {
+    this.count += piece.length;
+    this.newest.push(pcm(piece));
+    if (this.newest.length === bundle) {
+      this.bundles.push(new Blob(this.newest));
+      this.newest = [];
+    }
+  }
+
+  /** All samples as a WAV file. */
+  wav(rate: number): Blob {
+    return new Blob([header(this.count, rate), ...this.bundles, ...this.newest], { type: "audio/wav" });
+  }
+}
+
+/** Numbers are little-endian, as RIFF has them. */
+function header(samples: number, rate: number): ArrayBuffer {
   const bytes = samples * 2;
-  const file = new ArrayBuffer(headerBytes + bytes);
-  const view = new DataView(file);
+  const view = new DataView(new ArrayBuffer(headerBytes));
   const word = (at: number, text: string) => [...text].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
   word(0, "RIFF");
   view.setUint32(4, headerBytes - 8 + bytes, true);
@@ -22,14 +43,13 @@ export function encodeWav(chunks: readonly Float32Array[], rate: number): ArrayB
   view.setUint16(34, 16, true); // bits of a sample
   word(36, "data");
   view.setUint32(40, bytes, true);
-  let at = headerBytes;
-  for (const chunk of chunks) {
-    for (const sample of chunk) {
-      view.setInt16(at, pcm16(sample), true);
-      at += 2;
-    }
-  }
-  return file;
+  return view.buffer;
+}
+
+function pcm(samples: Float32Array): ArrayBuffer {
+  const view = new DataView(new ArrayBuffer(samples.length * 2));
+  samples.forEach((sample, i) => view.setInt16(2 * i, pcm16(sample), true));
+  return view.buffer;
 }
 
 /** The 16-bit value of a sample; silence for what is no number. */
