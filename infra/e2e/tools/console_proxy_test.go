@@ -85,6 +85,15 @@ func TestTheConsoleGoesOnWhenAProxyReachesTheServerAgain(t *testing.T) {
 	v.reads("A part of the server is away for the moment.")
 	b.answers(nil)
 	v.reads("Analysis complete")
+
+	// So it does if the server has failed once.
+	job = w.Upload(t, "a third.wav", loadgen.Tone(440, time.Second))
+	b.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))
+	v.reads("Something went wrong at the server.")
+	b.answers(nil)
+	v.reads("Analysis complete")
+	v.sees(`document.querySelector('.player')`)
 }
 
 func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {

@@ -8,7 +8,7 @@ import { watchRoute } from "./route";
 export const started = signal<"starting" | "here" | "elsewhere">("starting");
 export const startProblem = signal<Problem | null>(null);
 
-/** Starts the console; again after growing pauses while the server cannot be reached. */
+/** Starts the console; again after growing pauses while the server cannot be reached, or fails. */
 export async function begin(tries = 0): Promise<void> {
   try {
     const where = await start();
@@ -21,7 +21,7 @@ export async function begin(tries = 0): Promise<void> {
     started.value = where;
   } catch (thrown) {
     startProblem.value = asProblem(thrown);
-    if (startProblem.value.passing) {
+    if (!startProblem.value.refusal) {
       setTimeout(() => void begin(tries + 1), patience(tries));
     }
   }

@@ -118,7 +118,7 @@ export async function hasStoredAudio(job: string, signal?: AbortSignal): Promise
   const reply = await send(`/jobs/${job}/audio`, { redirect: "manual", signal: signal ?? null });
   void reply.body?.cancel();
   const problem = problemOf(reply.status, "", reply.headers.get("Retry-After"));
-  if (problem.passing) {
+  if (problem.passing || reply.status >= 500) {
     throw problem;
   }
   return reply.type === "opaqueredirect" || reply.ok;

@@ -131,7 +131,7 @@ export class Follower {
   private fail(problem: Problem): void {
     this.problem.value = problem;
     this.seen.value = { ...this.seen.value, link: "broken" };
-    if (problem.passing) {
+    if (!problem.refusal) {
       this.later(patience(this.tries++));
     }
   }

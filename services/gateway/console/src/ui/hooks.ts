@@ -13,8 +13,8 @@ export interface Loaded<T> {
 
 /**
  * Loads when the keys change, and drops an answer that comes too late. Where the
- * server cannot be reached, it loads again after growing pauses, and as soon as
- * the browser is online, so that nothing stays unknown for good.
+ * server cannot be reached, or fails, it loads again after growing pauses, and as
+ * soon as the browser is online, so that nothing stays unknown for good.
  */
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: unknown[]): Signal<Loaded<T>> {
   const state = useSignal<Loaded<T>>({ value: undefined, problem: null, busy: true });
@@ -36,13 +36,14 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: un
         }
         const problem = asProblem(thrown);
         state.value = { value: state.peek().value, problem, busy: false };
-        if (problem.passing) {
+        if (!problem.refusal) {
           timer = setTimeout(attempt, patience(tries++));
         }
       }
     };
     const online = () => {
-      if (state.peek().problem?.passing && !state.peek().busy) {
+      const { problem, busy } = state.peek();
+      if (problem && !problem.refusal && !busy) {
         void attempt();
       }
     };
