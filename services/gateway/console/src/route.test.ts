@@ -16,6 +16,15 @@ describe("a route", () => {
     }
   });
 
+  it("says its filter also in a browser whose URLSearchParams have no size", () => {
+    const size = Object.getOwnPropertyDescriptor(URLSearchParams.prototype, "size");
+    Reflect.deleteProperty(URLSearchParams.prototype, "size");
+    expect(href({ at: "jobs", filter: { status: "failed", token: "", from: "", to: "" } })).toBe("#/jobs?status=failed");
+    if (size) {
+      Object.defineProperty(URLSearchParams.prototype, "size", size);
+    }
+  });
+
   it("leaves out what the filter cannot show", () => {
     const filter = { status: "", token: "x", from: "", to: "2026-01-31" };
     expect(parse("#/jobs?status=bogus&token=x&from=yesterday&to=2026-01-31")).toEqual({ at: "jobs", filter });

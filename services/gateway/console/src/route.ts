@@ -71,8 +71,8 @@ export function href(route: Route): string {
     case "job":
       return `#/jobs/${encodeURIComponent(route.id)}`;
     case "jobs": {
-      const q = new URLSearchParams(Object.entries(route.filter).filter(([, value]) => value !== ""));
-      return q.size > 0 ? `#/jobs?${q}` : "#/jobs";
+      const q = String(new URLSearchParams(Object.entries(route.filter).filter(([, value]) => value !== ""))); // some phones' know no size
+      return q === "" ? "#/jobs" : `#/jobs?${q}`;
     }
     case "nowhere":
       return "#/";

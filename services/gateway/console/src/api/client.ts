@@ -52,7 +52,7 @@ function query(values: Record<string, string | number | undefined>): string {
       q.set(name, String(value));
     }
   }
-  return q.size > 0 ? `?${q}` : "";
+  return String(q) === "" ? "" : `?${q}`;
 }
 
 /** Asks whether the user's credential still counts; if it does not, waits for another one. */

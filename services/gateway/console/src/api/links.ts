@@ -47,6 +47,6 @@ export async function downloadUrl(job: string): Promise<string> {
 
 function withQuery(url: string, parameters: Record<string, string>): string {
   const [path = "", query = ""] = url.split("?", 2);
-  const all = new URLSearchParams([...new URLSearchParams(query), ...Object.entries(parameters)]);
-  return all.size > 0 ? `${path}?${all}` : path;
+  const all = String(new URLSearchParams([...new URLSearchParams(query), ...Object.entries(parameters)]));
+  return all === "" ? path : `${path}?${all}`;
 }

@@ -82,7 +82,15 @@ function isReference(text: string): boolean {
   if (rest === undefined) {
     return text === "" || /[^/]/.test(text);
   }
-  return scheme === "s3" ? /^[^/]+\/./.test(rest) : (scheme === "http" || scheme === "https") && URL.canParse(text);
+  return scheme === "s3" ? /^[^/]+\/./.test(rest) : (scheme === "http" || scheme === "https") && isURL(text);
+}
+
+function isURL(text: string): boolean {
+  try {
+    return new URL(text).host !== "";
+  } catch {
+    return false;
+  }
 }
 
 /** Whether two texts are times with 0 <= start < end. */
