@@ -130,14 +130,17 @@ describe("a request whose credential is refused", () => {
 });
 
 describe("a user", () => {
-  it("gets a new page after another one", () => {
-    const reload = vi.fn();
+  it("gets a new page after another one, whose requests are not sent any more", async () => {
+    const [reload, sent] = [vi.fn(), vi.fn()];
     vi.stubGlobal("location", { reload });
     admit({ by: "key", key: "one", me });
     admit({ by: "key", key: "two", me });
     expect(reload).not.toHaveBeenCalled();
+    void replaced("two", refusal).then(sent, () => undefined);
+    await vi.waitFor(() => expect(expired.value).not.toBeNull());
     admit({ by: "key", key: "three", me: { owner: "jun", scopes: [] } });
     expect(reload).toHaveBeenCalledOnce();
+    expect([await credential(), owner(), sent.mock.calls.length]).toEqual(["two", "mina", 0]);
   });
 
   it("may change the lines with the scope for that, as an admin, and where nobody signs in", () => {

@@ -81,15 +81,17 @@ export function resume(by: Provider | null): void {
   effect(() => scheduleRenewal(session.value));
 }
 
-/** Signs a user in. Another user than before gets a new page: the old one shows what was another's. */
+/**
+ * Signs a user in. Another user than before gets a new page: the old one shows what was another's, and its
+ * requests, which wait, would send that.
+ */
 export function admit(next: Session): void {
-  const before = owner();
-  session.value = next;
   store("session", next);
-  if (before !== "" && before !== owner()) {
+  if (owner() !== "" && owner() !== next.me.owner) {
     location.reload();
     return;
   }
+  session.value = next;
   expired.value = null;
 }
 
