@@ -68,14 +68,35 @@ func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
 	// If recording cannot begin, nothing of it is left.
 	v.presses("Use another recording")
 	v.sees(record)
-	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](brokenWorklet), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](contexts), chromedp.Evaluate[chromedp.Void](`AudioWorklet.prototype.addModule = () => Promise.reject(new Error('gone'))`), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
 	v.reads("The microphone could not be started.")
 	v.sees(listening + ` === 0 && contexts.length === 1 && contexts[0].state === 'closed'`)
 }
 
-// brokenWorklet is a script that collects the audio contexts, which cannot load the page's processor of audio.
-const brokenWorklet = `{
+// contexts is a script that collects the audio contexts of the page.
+const contexts = `{
   window.contexts = [];
   window.AudioContext = class extends AudioContext { constructor() { super(); window.contexts.push(this); } };
-  AudioWorklet.prototype.addModule = () => Promise.reject(new Error('gone'));
 }`
+
+func TestARecordingGoesOnOnAPhoneThatIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.do(chromedp.Evaluate[chromedp.Void](contexts), chromedp.Evaluate[chromedp.Void](`{
+		window.lit = 0;
+		Object.defineProperty(navigator, 'wakeLock', {value: {request: async () => (lit++, {release: async () => lit--})}});
+	}`))
+	v.presses("Record")
+	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:00.2' && lit === 1`) // the screen does not go dark
+
+	// A call stops the sound. The recording goes on when the user is back.
+	v.do(chromedp.Evaluate[chromedp.Void](`contexts[0].suspend()`))
+	v.sees(`contexts[0].state === 'suspended'`)
+	v.do(chromedp.Evaluate[chromedp.Void](`document.dispatchEvent(new Event('visibilitychange'))`))
+	v.sees(`contexts[0].state === 'running'`)
+	v.do(chromedp.Evaluate[chromedp.Void](`contexts[0].suspend()`))
+	v.presses("Stop recording") // what was recorded is there without the sound, too
+	v.reads("Ready to analyse")
+	v.sees(`lit === 0`)
+}

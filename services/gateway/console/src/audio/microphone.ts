@@ -17,6 +17,7 @@ export class Take {
   readonly level = signal(0); // peak of the newest piece, 0..1
   readonly lost = signal(false); // the microphone was unplugged, or its permission was taken back
   private readonly samples = new Samples();
+  private readonly over = new AbortController();
 
   private constructor(
     private readonly stream: MediaStream,
@@ -41,12 +42,20 @@ export class Take {
       const take = new Take(stream, context, node);
       context.createMediaStreamSource(stream).connect(node);
       await context.resume();
+      take.goOn();
       return take;
     } catch {
       release(stream);
       void context?.close(); // some browsers have only four
       throw new MicrophoneError("broken");
     }
+  }
+
+  /** Has the recording go on whatever a phone does meanwhile. */
+  private goOn(): void {
+    const resume = () => void this.context.resume().catch(() => undefined); // a call may have stopped the sound
+    document.addEventListener("visibilitychange", resume, { signal: this.over.signal });
+    keepScreenOn(this.over.signal);
   }
 
   /** Ends the recording and returns it as a file. */
@@ -62,6 +71,7 @@ export class Take {
 
   /** Ends the recording and forgets it. */
   close(): void {
+    this.over.abort();
     this.node.port.onmessage = null;
     release(this.stream);
     void this.context.close();
@@ -72,6 +82,22 @@ export class Take {
     this.seconds.value = this.samples.count / this.context.sampleRate;
     this.level.value = piece.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
   }
+}
+
+/** Keeps the screen on while the page is seen: a phone whose screen goes dark stops the page, and with it the recording. */
+function keepScreenOn(over: AbortSignal): void {
+  let lock: WakeLockSentinel | undefined;
+  const take = async () => {
+    void lock?.release();
+    const locks = navigator.wakeLock as WakeLock | undefined; // not on pages without TLS
+    lock = document.hidden ? undefined : await locks?.request("screen").catch(() => undefined);
+    if (over.aborted) {
+      void lock?.release();
+    }
+  };
+  document.addEventListener("visibilitychange", () => void take(), { signal: over }); // the browser takes it back from a hidden page
+  over.addEventListener("abort", () => void lock?.release());
+  void take();
 }
 
 function release(stream: MediaStream): void {
