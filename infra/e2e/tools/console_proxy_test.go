@@ -142,3 +142,31 @@ func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
 	b.answers(nil)
 	v.reads("Analysis complete")
 }
+
+func TestAStreamThatHasDiedSilentlyIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
+	b := stands(t, w.Gateway)
+	v := arrive(t, b.url)
+	var streams atomic.Int64
+	b.answers(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") && streams.Add(1) == 1 {
+			rw.Header().Set("Content-Type", "text/event-stream")
+			rw.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done() // nothing arrives, and the connection stays
+			return
+		}
+		b.next.ServeHTTP(rw, r)
+	})
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const real = setTimeout;
+		window.setTimeout = (work, ms, ...rest) => real(work, ms === 60_000 ? 3_000 : ms, ...rest); // the silence
+	})()`))
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	if n := streams.Load(); n < 2 {
+		t.Errorf("%d streams were opened", n)
+	}
+}

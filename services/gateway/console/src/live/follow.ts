@@ -8,12 +8,15 @@ import { type StreamEvent, type Live, next, patience, unseen } from "./state";
 
 const pollPause = 2_000; // ms between two polls of a page that is visible
 const hiddenPollPause = 5_000;
+const silence = 60_000; // ms without a frame, after which a stream is opened again
 
 /**
  * Follows a job to its end: by an EventSource where the page is visible and a
  * slot for a stream is free (slots.ts), else by polling. An EventSource reconnects
  * by itself. Where it gives up (the server answered with an error), the job's
- * result tells why, and the stream is opened again later.
+ * result tells why, and the stream is opened again later. It is also opened again
+ * after a silence: a connection that a network has forgotten looks like one of a
+ * job that waits.
  */
 export class Follower {
   readonly problem = signal<Problem | null>(null);
@@ -86,9 +89,11 @@ export class Follower {
     }
     const source = new EventSource(url);
     this.source = source;
+    this.later(silence);
     source.onopen = () => this.take({ kind: "open" });
     source.onmessage = (m: MessageEvent<string>) => {
       this.tries = 0;
+      this.later(silence);
       this.take({ kind: "frame", id: m.lastEventId, data: m.data });
     };
     source.onerror = () => this.take({ kind: "error", closed: source.readyState === EventSource.CLOSED });
@@ -137,6 +142,7 @@ export class Follower {
   }
 
   private later(ms: number): void {
+    clearTimeout(this.timer);
     if (this.seen.value.link !== "ended") {
       this.timer = setTimeout(this.begin, ms);
     }
