@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,13 +83,30 @@ func TestUsedFormsOfAnOwnerAreLimited(t *testing.T) {
 func TestErasuresThatWaitForASlowFetchDoNotDelayThoseOfOthers(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	slow := env.hold(wav(10_044))
-	env.analyzeURL(slow.url)
-	env.runFetching(nil)
-	env.wait(slow.begun)
-	silent := env.serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	begun, released := make(chan struct{}), make(chan struct{})
+	begin := sync.OnceFunc(func() { close(begun) })
+	slow := env.serve(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(wav(10_000))
+		begin()
+		next := time.NewTicker(time.Second) // a silent server is disconnected
+		defer next.Stop()
+		for {
+			w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
+			select {
+			case <-next.C:
+				_, _ = w.Write([]byte{0})
+			case <-released:
+				return
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	env.analyzeURL(slow)
+	env.runFetching(map[string]string{"FETCH_MIN_RATE": "0"})
+	env.wait(begun)
 	for range 1000 {
-		env.erase(env.analyzeAs("mina", source.Source{URL: silent}))
+		env.erase(env.analyzeAs("mina", source.Source{URL: slow}))
 	}
 	other := env.upload(wav(1000))
 	testkit.Await[event.Stored](env.Kit, env.bus, other.JobID)
@@ -99,5 +117,5 @@ func TestErasuresThatWaitForASlowFetchDoNotDelayThoseOfOthers(t *testing.T) {
 		}
 		return nil
 	})
-	slow.release()
+	close(released)
 }
