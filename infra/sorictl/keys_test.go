@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -65,5 +66,35 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		if shown, err := sorictl(t, k, nil, args...); err == nil {
 			t.Errorf("%v is taken: %s", args, shown)
 		}
+	}
+}
+
+func TestTheProvisionedRoleOfTheOperatorManagesKeys(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	at, err := url.Parse(k.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := string(k.Namespace()) + "_sorictl"
+	if _, err := sorictl(t, k, map[string]string{"SORICTL_DATABASE_USER": role, "SORICTL_DATABASE_PASSWORD": "secret"}, "provision"); err != nil {
+		t.Fatal(err)
+	}
+	at.User = url.UserPassword(role, "secret")
+	asOperator := map[string]string{"DATABASE_URL": at.String(), "DATABASE_MIGRATE": "false"}
+	made, err := sorictl(t, k, asOperator, "keys", "create", "first", "-owner", "alice", "-scopes", "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(made), "\n")
+	id := strings.Split(lines[len(lines)-1], "_")[1]
+	for args, text := range map[string]string{
+		"keys list": id + "  valid", "keys revoke " + id: id + "  revoked", "audit -object " + id: "sorictl keys create",
+	} {
+		shown, err := sorictl(t, k, asOperator, strings.Fields(args)...)
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		contains(t, shown, text)
 	}
 }

@@ -23,7 +23,7 @@ type Roles struct {
 }
 
 // list returns the roles. A service may read and write the rows of its own schema. The operator's
-// tool reads the records of jobs and the audit log, and manages API keys.
+// tool reads the records of jobs, manages API keys, and appends what it changes to the audit log.
 func (r Roles) list() []postgres.Role {
 	const rows = "SELECT, INSERT, UPDATE, DELETE"
 	return []postgres.Role{
@@ -31,8 +31,8 @@ func (r Roles) list() []postgres.Role {
 		{Name: r.Tracker, Password: r.TrackerPassword, Grants: []postgres.Grant{{Schema: tracker.Schema, Privileges: rows}}},
 		{Name: r.Operator, Password: r.OperatorPassword, Grants: []postgres.Grant{
 			{Schema: tracker.Schema, Privileges: "SELECT"},
-			{Schema: gateway.Schema, Table: gateway.KeysTable, Privileges: "SELECT, INSERT, UPDATE"},
-			{Schema: gateway.Schema, Table: gateway.AuditTable, Privileges: "SELECT"},
+			{Schema: gateway.Schema, Table: gateway.KeysTable, Privileges: rows},
+			{Schema: gateway.Schema, Table: gateway.AuditTable, Privileges: "SELECT, INSERT"},
 		}},
 	}
 }

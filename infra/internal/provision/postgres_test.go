@@ -63,9 +63,11 @@ func TestARoleMayUseTheRowsOfItsOwnSchemaAndNothingElse(t *testing.T) {
 	for statement, who := range map[string]string{
 		`SELECT count(*) FROM catalogue.tokens`: "gateway", `DELETE FROM catalogue.tokens`: "gateway",
 		`SELECT nextval('catalogue.tokens_id_seq')`: "gateway", `TRUNCATE catalogue.tokens`: "",
-		`SELECT count(*) FROM catalogue.api_keys`: "gateway sorictl", `DELETE FROM catalogue.api_keys`: "gateway",
+		`SELECT count(*) FROM catalogue.api_keys`: "gateway sorictl", `DELETE FROM catalogue.api_keys`: "gateway sorictl",
 		`UPDATE catalogue.api_keys SET name = name`: "gateway sorictl",
 		`SELECT count(*) FROM catalogue.audit_log`:  "gateway sorictl", `DELETE FROM catalogue.audit_log`: "gateway",
+		`UPDATE catalogue.audit_log SET owner = owner`: "gateway",
+		`INSERT INTO catalogue.audit_log (at, owner, key_id, action, object, status, address, request_id) VALUES (now(), '', '', '', '', 0, '', '')`: "gateway sorictl",
 		`SELECT count(*) FROM tracker.analysis_results`: "tracker sorictl", `DELETE FROM tracker.analysis_results`: "tracker",
 		`SELECT count(*) FROM catalogue.migrations`: "gateway", `DELETE FROM catalogue.migrations`: "", `DELETE FROM tracker.migrations`: "",
 		`SELECT count(*) FROM tracker.migrations`: "tracker sorictl", `DROP TABLE catalogue.tokens`: "", `CREATE TABLE catalogue.mine (a int)`: "",
