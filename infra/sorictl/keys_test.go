@@ -88,13 +88,13 @@ func TestTheProvisionedRoleOfTheOperatorManagesKeys(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(made), "\n")
 	id := strings.Split(lines[len(lines)-1], "_")[1]
-	for args, text := range map[string]string{
-		"keys list": id + "  valid", "keys revoke " + id: id + "  revoked", "audit -object " + id: "sorictl keys create",
+	for _, c := range []struct{ command, shows string }{
+		{"keys list", id + "  valid"}, {"keys revoke " + id, id + "  revoked"}, {"audit -object " + id, "sorictl keys create"},
 	} {
-		shown, err := sorictl(t, k, asOperator, strings.Fields(args)...)
+		shown, err := sorictl(t, k, asOperator, strings.Fields(c.command)...)
 		if err != nil {
-			t.Errorf("%s: %v", args, err)
+			t.Errorf("%s: %v", c.command, err)
 		}
-		contains(t, shown, text)
+		contains(t, shown, c.shows)
 	}
 }
