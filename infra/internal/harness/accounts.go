@@ -39,7 +39,7 @@ func ReferenceSettings() []string {
 // Provision creates what the services need on NATS, and their accounts. The settings contain the
 // credentials of administrators. Without DATABASE_URL Provision creates no accounts in Postgres.
 // Without S3_ENDPOINT it creates none at S3; nor if references are in another bucket than the
-// recordings, since the provisioned permissions are for one bucket only. Provision repeats what fails
+// recordings, since the policy of that bucket may be someone else's. Provision repeats what fails
 // while a server is unavailable.
 func Provision(ctx context.Context, settings map[string]string) (Accounts, error) {
 	a := Accounts{prefix: settings["S3_BUCKET_NAME"]}

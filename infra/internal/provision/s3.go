@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/signer"
 
 	"sori.internal/shared/config"
@@ -109,9 +111,31 @@ func BucketPolicy(bucket string, i Identities) Policy {
 	return p
 }
 
+// ReferencePolicy returns the policy of a bucket that contains only references.
+func ReferencePolicy(bucket string, i Identities) Policy {
+	p := Policy{Version: "2012-10-17"}
+	for _, s := range []struct {
+		sid, principal string
+		secret         config.Secret
+	}{
+		{"GatewayReadsReferences", i.Gateway, i.GatewaySecret},
+		{"DispatcherReadsReferences", i.Dispatcher, i.DispatcherSecret},
+	} {
+		if s.secret != "" {
+			p.Statement = append(p.Statement, Statement{
+				Sid: s.sid, Effect: "Allow", Principal: map[string][]string{"AWS": {s.principal}},
+				Action: []string{"s3:GetObject"}, Resource: []string{"arn:aws:s3:::" + bucket + "/*"},
+			})
+		}
+	}
+	return p
+}
+
 // S3 creates the bucket, the identities of the services and the policy of the bucket, or changes
-// them. The keys in cfg are those of an administrator of a versitygw server. On other servers the
-// operator creates the identities. It returns the names of the identities.
+// them. If references have a bucket of their own, it creates this bucket and its policy too; a policy
+// that it has already is the operator's and is not changed. The keys in cfg are those of an
+// administrator of a versitygw server. On other servers the operator creates the identities. It
+// returns the names of the identities.
 func S3(ctx context.Context, cfg objectstore.Config, i Identities) (names []string, err error) {
 	client, err := objectstore.Open(cfg)
 	if err != nil {
@@ -126,11 +150,37 @@ func S3(ctx context.Context, cfg objectstore.Config, i Identities) (names []stri
 		}
 		names = append(names, one.access)
 	}
-	policy, err := json.Marshal(BucketPolicy(cfg.Bucket, i))
-	if err != nil {
-		return names, fmt.Errorf("encode the policy of bucket %s: %w", cfg.Bucket, err)
+	if err := setPolicy(ctx, client, cfg.Bucket, BucketPolicy(cfg.Bucket, i)); err != nil {
+		return names, err
 	}
-	return names, objectstore.Translate("set the policy of bucket "+cfg.Bucket, client.SetBucketPolicy(ctx, cfg.Bucket, string(policy)))
+	references := cmp.Or(cfg.References, cfg.LegacyReferences, cfg.Bucket)
+	if references == cfg.Bucket {
+		return names, nil
+	}
+	return names, provisionReferences(ctx, client, cfg, references, i)
+}
+
+func provisionReferences(ctx context.Context, client *minio.Client, cfg objectstore.Config, bucket string, i Identities) error {
+	if err := objectstore.EnsureBucket(ctx, client, bucket, cfg.Region); err != nil {
+		return err
+	}
+	present, err := client.GetBucketPolicy(ctx, bucket)
+	if err != nil {
+		return objectstore.Translate("read the policy of bucket "+bucket, err)
+	}
+	policy := ReferencePolicy(bucket, i)
+	if present != "" || len(policy.Statement) == 0 {
+		return nil
+	}
+	return setPolicy(ctx, client, bucket, policy)
+}
+
+func setPolicy(ctx context.Context, client *minio.Client, bucket string, p Policy) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode the policy of bucket %s: %w", bucket, err)
+	}
+	return objectstore.Translate("set the policy of bucket "+bucket, client.SetBucketPolicy(ctx, bucket, string(text)))
 }
 
 // account is the body of a request to create or change a user of versitygw.

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -112,6 +113,59 @@ func TestAnIdentityMayDoWhatItsServiceDoesAndNothingElse(t *testing.T) {
 				t.Errorf("%s %s fails for another reason: %v", name, what, err)
 			}
 		}
+	}
+}
+
+func TestReferencesMayHaveABucketOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	root, bucket := k.Bucket()
+	var cfg objectstore.Config
+	k.Load(&cfg)
+	cfg.References = bucket + "-references"
+	i := provision.Identities{
+		Gateway: bucket + "-gateway", Uploader: bucket + "-uploader", Dispatcher: bucket + "-dispatcher",
+		GatewaySecret: s3Secret, UploaderSecret: s3Secret, DispatcherSecret: s3Secret,
+	}
+	if _, err := provision.S3(k.Context(), cfg, i); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := root.PutObject(k.Context(), cfg.References, "1.json", strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the test's context has ended
+		ctx := context.WithoutCancel(k.Context())
+		_ = root.RemoveObject(ctx, cfg.References, "1.json", minio.RemoveObjectOptions{})
+		_ = root.RemoveBucket(ctx, cfg.References)
+	})
+	for access, may := range map[string]bool{i.Gateway: true, i.Dispatcher: true, i.Uploader: false} {
+		own := cfg
+		own.AccessKey, own.SecretKey = access, s3Secret
+		client, err := objectstore.Open(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.StatObject(k.Context(), cfg.References, "1.json", minio.StatObjectOptions{}); (err == nil) != may {
+			t.Errorf("%s reads a reference: %v", access, err)
+		}
+		if _, err := client.PutObject(k.Context(), cfg.References, "2.json", strings.NewReader("x"), 1, minio.PutObjectOptions{}); err == nil {
+			t.Errorf("%s writes a reference", access)
+		}
+	}
+	// The operator's own policy stays: here the uploader's identity may read, and no other.
+	own := provision.ReferencePolicy(cfg.References, provision.Identities{Gateway: i.Uploader, GatewaySecret: s3Secret})
+	text, err := json.Marshal(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := root.SetBucketPolicy(k.Context(), cfg.References, string(text)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provision.S3(k.Context(), cfg, i); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := root.GetBucketPolicy(k.Context(), cfg.References); err != nil || strings.Contains(now, i.Dispatcher) {
+		t.Errorf("the policy of the operator was replaced by %s, %v", now, err)
 	}
 }
 
