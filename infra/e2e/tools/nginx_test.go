@@ -59,6 +59,7 @@ http {
       proxy_http_version 1.1;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       %[5]s
       proxy_request_buffering off;
       client_max_body_size 0;
