@@ -8,8 +8,10 @@ import "sync"
 // answer of S3, must not fail its job.
 const minDefects = 3
 
-// maxDefective limits how many messages are remembered: another replica may settle one of them.
-const maxDefective = 10_000
+// maxDefective limits how many messages are remembered: another replica may settle one of them. It is
+// larger than the number of messages that the consumers of a service may hold unsettled at a time
+// (Consumer.MaxPending): otherwise, if all of them fail, none would ever be counted three times.
+const maxDefective = 200_000
 
 // defects counts the internal errors in a row of each message. The zero value is ready for use.
 type defects struct {
@@ -32,7 +34,7 @@ func (x *defects) observe(d delivered, internal bool) int {
 		delete(x.inRow, d)
 		return 0
 	}
-	if x.inRow == nil || len(x.inRow) >= maxDefective {
+	if _, known := x.inRow[d]; x.inRow == nil || !known && len(x.inRow) >= maxDefective {
 		x.inRow = map[delivered]int{}
 	}
 	x.inRow[d]++
