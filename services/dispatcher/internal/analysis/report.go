@@ -172,6 +172,7 @@ func parseReport(body []byte) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
+	f = f.reported()
 	status, known := f.status()
 	switch {
 	case !known:
@@ -245,6 +246,17 @@ func (f fields) unwrapped() fields {
 	return f
 }
 
+// reported returns the report that a callback, or the answer to a request, wraps in result or data: one
+// of a failure, or any if there is nothing but data. It returns the callback itself otherwise, since
+// results may have members with the names of a report.
+func (f fields) reported() fields {
+	inner := f.unwrapped()
+	if inner.stated() == statusFailed || f.stated() == "" && !present(f.Results) && !f.saysError() {
+		return inner
+	}
+	return f
+}
+
 // outcome parses the answer to a request. A server that finishes the analysis before it answers
 // sends the outcome in the answer. outcome returns nil if the answer only accepts the request:
 //
@@ -262,6 +274,7 @@ func (a Acceptance) outcome() (*report, error) {
 	if err != nil {
 		return nil, err
 	}
+	f = f.reported()
 	var r report
 	switch status, _ := f.status(); {
 	case status == statusCompleted && structured(unquote(f.Results)) && !acknowledge(f.Results):
@@ -306,9 +319,15 @@ func acknowledge(results json.RawMessage) bool {
 // saysError reports whether the report contains an error, or "success": false. An empty or false
 // error does not count, since servers also send it when nothing is wrong.
 func (f fields) saysError() bool {
-	switch string(f.Error) {
+	return IsError(f.Error) || f.unsuccessful()
+}
+
+// IsError reports whether the member error of an answer states an error. It returns false if the
+// member is absent, empty or false.
+func IsError(member json.RawMessage) bool {
+	switch string(member) {
 	case "", "null", "false", "0", `""`, "{}", "[]":
-		return f.unsuccessful()
+		return false
 	default:
 		return true
 	}

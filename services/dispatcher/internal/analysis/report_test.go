@@ -67,6 +67,31 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 	}
 }
 
+func TestAWrappedFailureCompletesNoJob(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"result":{"status":"failed","error":"no speech"},"success":true,"error":null}`: statusFailed,
+		`{"code":0,"data":{"status":"failed","error":"no speech"}}`:                      statusFailed,
+		`{"status":"success","data":{"state":"FAILURE","error":"no speech"}}`:            statusFailed,
+		`{"code":0,"data":{"status":"completed","result":{"a":1}}}`:                      statusCompleted,
+		`{"status":"completed","result":{"status":"failed"}}`:                            statusCompleted,
+		`{"analysis_results":{"status":"ok","results":[1],"duration":2}}`:                statusCompleted,
+		`{"analysis_results":{"state":"running","duration":2}}`:                          statusCompleted,
+	} {
+		r, err := parseReport([]byte(body))
+		if err != nil || r.status != want || want == statusFailed && r.reason != "no speech" {
+			t.Errorf("a callback %s: %+v, %v", body, r, err)
+		}
+		o, err := Acceptance{Answer: []byte(body)}.outcome()
+		if err != nil || o == nil || o.status != want || string(o.result) != string(r.result) {
+			t.Errorf("an answer %s: %+v, %v", body, o, err)
+		}
+	}
+	if r, err := parseReport([]byte(`{"data":{"status":"running","progress":40}}`)); err != nil || r.status != statusProcessing || r.percent != 40 {
+		t.Errorf("wrapped progress: %+v, %v", r, err)
+	}
+}
+
 func TestAStatusIsFoundInAWrappedAnswer(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
