@@ -206,12 +206,12 @@ type ids struct {
 	CamelJobID  json.RawMessage `json:"jobId"`
 	TaskID      json.RawMessage `json:"task_id"`
 	CamelTaskID json.RawMessage `json:"taskId"`
-	ID          json.RawMessage `json:"id"`
+	ID          json.RawMessage `json:"id"` // in an answer that wraps another, it may be the id of the request
 }
 
-// first returns the id in the first member that has one; "" if none has.
-func (i ids) first() string {
-	for _, raw := range []json.RawMessage{i.JobID, i.CamelJobID, i.TaskID, i.CamelTaskID, i.ID} {
+// named returns the id in the first member but ID that has one; "" if none has.
+func (i ids) named() string {
+	for _, raw := range []json.RawMessage{i.JobID, i.CamelJobID, i.TaskID, i.CamelTaskID} {
 		if id := serverID(raw); id != "" {
 			return id
 		}
@@ -228,11 +228,12 @@ func idsIn(raw json.RawMessage) (found ids) {
 }
 
 // parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none. Some
-// frameworks wrap every answer in a member result or data, which then has the id. Beside an error, id
-// may be that of the request, and does not count.
+// frameworks wrap every answer in a member result or data, which then has the id. The member id counts
+// only if no other has an id, and not beside an error, since it may be that of the request, as in
+// JSON-RPC.
 func parseServerID(answer []byte) string {
 	var a struct {
-		Error  any             `json:"error"`
+		Error  json.RawMessage `json:"error"`
 		Result json.RawMessage `json:"result"`
 		Data   json.RawMessage `json:"data"`
 	}
@@ -240,10 +241,11 @@ func parseServerID(answer []byte) string {
 		return ""
 	}
 	top := idsIn(answer)
-	if a.Error != nil {
-		top.ID, a.Result, a.Data = nil, nil, nil
+	if analysis.IsError(a.Error) {
+		return top.named()
 	}
-	return cmp.Or(top.first(), idsIn(a.Result).first(), idsIn(a.Data).first())
+	result, data := idsIn(a.Result), idsIn(a.Data)
+	return cmp.Or(top.named(), result.named(), data.named(), serverID(top.ID), serverID(result.ID), serverID(data.ID))
 }
 
 // serverID returns an id, which may be a string or a number. The digits of a number are returned as
