@@ -72,7 +72,7 @@ func toUTF8(text []byte, charset string) []byte {
 		return bytes.TrimPrefix(text, []byte("\uFEFF"))
 	}
 	decoder := transform.Transformer(transform.Nop)
-	if named, err := htmlindex.Get(charset); err == nil {
+	if named, err := htmlindex.Get(standardCharset(charset)); err == nil {
 		decoder = named.NewDecoder()
 	}
 	converted, _, err := transform.Bytes(unicode.BOMOverride(decoder), text)
@@ -80,6 +80,17 @@ func toUTF8(text []byte, charset string) []byte {
 		return text
 	}
 	return converted
+}
+
+// standardCharset returns the name by which htmlindex knows a charset. Java and Python have their own
+// names for Windows code page 949, the extension of EUC-KR by all Hangul syllables.
+func standardCharset(name string) string {
+	switch strings.ToLower(name) {
+	case "cp949", "ms949", "uhc", "x-windows-949":
+		return "windows-949"
+	default:
+		return name
+	}
 }
 
 // unquote returns the object in a JSON string: some servers encode their JSON twice. It returns any
