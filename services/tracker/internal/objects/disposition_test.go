@@ -4,6 +4,11 @@ import (
 	"mime"
 	"strings"
 	"testing"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"sori.internal/services/tracker/internal/query"
 )
 
 func TestAContentDispositionHasTheNameInASCIIAndInUTF8(t *testing.T) {
@@ -28,6 +33,42 @@ func TestAContentDispositionHasTheNameInASCIIAndInUTF8(t *testing.T) {
 	}
 }
 
+func TestALongNameIsShortenedBeforeItsExtension(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		strings.Repeat("a", 255):          strings.Repeat("a", 255),
+		strings.Repeat("a", 256):          strings.Repeat("a", 255),
+		strings.Repeat("가", 255) + ".wav": strings.Repeat("가", 83) + ".wav",
+		strings.Repeat("😀", 251) + ".wav": strings.Repeat("😀", 62) + ".wav",
+		"a." + strings.Repeat("é", 200):   "a." + strings.Repeat("é", 126),
+	} {
+		got := contentDisposition(true, name)
+		if _, star, _ := strings.Cut(got, "; filename*=UTF-8''"); star != extendedValue(want) {
+			t.Errorf("%q: %s", name, got)
+		}
+	}
+}
+
+// nginx answers with 502 if the headers of an answer, of which Location is one, exceed 4 KiB.
+func TestAURLWithALongNameFitsIntoTheHeadersThatAProxyAccepts(t *testing.T) {
+	t.Parallel()
+	client, err := minio.New("s3.example.com", &minio.Options{
+		Creds: credentials.NewStaticV4("key", "secret", strings.Repeat("t", 1000)), Region: "ap-northeast-2", // the token is that of a role
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, letter := range []string{"a", "é", "가", "😀", "%"} {
+		name := strings.Repeat(letter, 251) + ".webm"
+		link, err := New(client).Link(t.Context(), "GET", query.Recording{
+			Bucket: "recordings", Key: "audio/" + strings.Repeat("k", 60), FileName: name, MediaType: "audio/webm",
+		}, true)
+		if err != nil || len(link) > 3<<10 {
+			t.Errorf("%q: a URL of %d bytes, %v", letter, len(link), err)
+		}
+	}
+}
+
 func FuzzContentDisposition(f *testing.F) {
 	f.Add("녹음.wav")
 	f.Add("\"\\\r\n\x00;\xff")
@@ -40,7 +81,7 @@ func FuzzContentDisposition(f *testing.F) {
 		if _, _, err := mime.ParseMediaType(plain); err != nil {
 			t.Errorf("%q: %q: %v", name, plain, err)
 		}
-		if _, told, err := mime.ParseMediaType("attachment; filename*=" + star); name != "" && (err != nil || told["filename"] != name) {
+		if _, told, err := mime.ParseMediaType("attachment; filename*=" + star); name != "" && (err != nil || told["filename"] != cutName(name)) {
 			t.Errorf("%q: %q: %q, %v", name, star, told["filename"], err)
 		}
 	})
