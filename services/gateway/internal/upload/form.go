@@ -43,6 +43,7 @@ type form struct {
 
 	otherFile bool // set if a part with another name had a file that was too large to be skipped
 	described bool // set if a part named file is not a file, but describes one
+	chunk     bool // set if the file of the form is one of several chunks of a file
 }
 
 // newForm reads the boundary from the Content-Type of a request.
@@ -50,6 +51,9 @@ func newForm(r Request, digest bool) (*form, error) {
 	boundary, charset, err := parseContentType(r.ContentType)
 	if err != nil {
 		return nil, err
+	}
+	if r.ContentRange != "" && !isWhole(r.ContentRange) {
+		return nil, oneChunk()
 	}
 	body := &countedBody{r: r.Body, left: envelopeSize, inEnvelope: true, boundary: []byte("--" + boundary)}
 	if digest {
@@ -131,6 +135,9 @@ func (f *form) next() (part, error) {
 			f.otherFile = f.body.left <= 0 && d.fileName(f.charset) != ""
 			return part{}, f.explain(err)
 		}
+		if f.chunk {
+			return part{}, oneChunk()
+		}
 	}
 }
 
@@ -162,20 +169,21 @@ func (f *form) open(p *multipart.Part, d disposition) (found part, ok bool, err 
 	return found, true, nil
 }
 
-// skip reads to the end of a part that is not the recording. It keeps the name of the part and, if
-// the part is named _charset_, the charset that the form names.
+// skip reads to the end of a part that is not the recording. It keeps the name of the part, the
+// charset that a part named _charset_ names, and whether the form has only a chunk of a file.
 func (f *form) skip(p *multipart.Part, name string) error {
 	if name != field && len(f.names) < maxNames {
 		f.names = append(f.names, displayable(decodeText(name, f.charset)))
 	}
-	if name == charsetField && f.charset == "" {
-		label, err := io.ReadAll(io.LimitReader(p, maxDisplayed))
-		if err != nil {
-			return err //nolint:wrapcheck // explain wraps the error
-		}
-		f.charset = string(label)
+	value, err := io.ReadAll(io.LimitReader(p, maxDisplayed))
+	if err != nil {
+		return err //nolint:wrapcheck // explain wraps the error
 	}
-	_, err := io.Copy(io.Discard, p)
+	if name == charsetField && f.charset == "" {
+		f.charset = string(value)
+	}
+	f.chunk = f.chunk || countsChunks(name, string(value))
+	_, err = io.Copy(io.Discard, p)
 	return err //nolint:wrapcheck // as above
 }
 

@@ -82,6 +82,41 @@ func TestAnObjectUnderTheNameOfTheFileIsNoFile(t *testing.T) {
 	}
 }
 
+// Dropzone sends the fields before the file. Each chunk is an MP3 file that can be decoded.
+func TestAChunkOfAFileIsNoRecording(t *testing.T) {
+	t.Parallel()
+	const file = "file; filename=a.mp3\r\n\r\n"
+	content := strings.Repeat("\xff\xfb\x90\x64"+zeros(413), 40)
+	for name, c := range map[string]struct {
+		parts        []string
+		contentRange string
+		refused      bool
+	}{
+		"Dropzone":                       {[]string{"dzchunkindex\r\n\r\n0", "dztotalchunkcount\r\n\r\n3", file + content}, "", true},
+		"Dropzone, fields after":         {[]string{file + content, "dztotalchunkcount\r\n\r\n3"}, "", true},
+		"Dropzone, one chunk":            {[]string{"dzchunkindex\r\n\r\n0", "dztotalchunkcount\r\n\r\n1", file + content}, "", false},
+		"Resumable.js":                   {[]string{"resumableTotalChunks\r\n\r\n2", file + content}, "", true},
+		"Flow.js":                        {[]string{"flowTotalChunks\r\n\r\n2", file + content}, "", true},
+		"Plupload":                       {[]string{"chunks\r\n\r\n2", file + content}, "", true},
+		"a field without a number":       {[]string{"chunks\r\n\r\nmany", file + content}, "", false},
+		"jQuery File Upload":             {[]string{file + content}, "bytes 0-99/300", true},
+		"jQuery File Upload, last chunk": {[]string{file + content}, "bytes 200-299/300", true},
+		"a range of unknown size":        {[]string{file + content}, "bytes 0-99/*", true},
+		"the range of the whole file":    {[]string{file + content}, "bytes 0-299/300", false},
+	} {
+		whole := body(c.parts...)
+		rec, err := openRecording(Request{
+			ContentType: boundary, ContentRange: c.contentRange, Length: int64(len(whole)), Body: bytes.NewReader(whole),
+		}, Limits{MaxBytes: 1 << 20})
+		if err == nil {
+			_, err = io.Copy(io.Discard, rec)
+		}
+		if refused := err != nil && fault.As(err).Extra["reason"] == "chunk"; refused != c.refused || !refused && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection broken")

@@ -45,6 +45,10 @@ func tooMuchBesideFile() error {
 	return malformed("too-much-beside", "The form holds more than 128 KiB beside the file.", nil)
 }
 
+func oneChunk() error {
+	return malformed("chunk", "The form has only a chunk of a file. Turn chunking off in your upload library, or use a resumable upload (GET /limits).", nil)
+}
+
 // notMultipart returns the failure of a request with another Content-Type.
 func notMultipart(mediaType string) error {
 	if mediaType == "" {

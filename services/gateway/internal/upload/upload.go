@@ -93,6 +93,9 @@ type Request struct {
 	// ContentEncoding is the Content-Encoding header, its lines joined by commas.
 	ContentEncoding string
 
+	// ContentRange is the Content-Range header, its lines joined by commas.
+	ContentRange string
+
 	Fresh  bool  // the recording is to be analysed, even if a result is cached
 	Length int64 // the declared length of the body, -1 if none is declared
 
