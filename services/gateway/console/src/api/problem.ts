@@ -76,11 +76,17 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
     status,
     typeof code === "string" ? code : `http-${status}`,
     typeof detail === "string" ? detail : "",
-    Array.isArray(errors) ? (errors as Violation[]) : [],
+    Array.isArray(errors) ? errors.filter(isViolation) : [],
     typeof request_id === "string" ? request_id : "",
     seconds,
     extra,
   );
+}
+
+/** Whether an element of `errors` is as the API has it. The server behind a proxy may be another one. */
+function isViolation(element: unknown): element is Violation {
+  const { pointer, detail } = (element ?? {}) as Record<string, unknown>;
+  return typeof pointer === "string" && typeof detail === "string";
 }
 
 /** Anything thrown, as a problem. */

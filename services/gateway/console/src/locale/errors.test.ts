@@ -46,6 +46,14 @@ describe("what the server says", () => {
   });
 });
 
+describe("a problem whose errors have another form", () => {
+  it("is told like one without them", () => {
+    const p = problemOf(422, `{"code":"validation-failed","errors":[null,1,"x",{},{"pointer":"/audio_url"},{"pointer":null,"detail":"d"},{"pointer":"/token_name","detail":"d"}]}`, null);
+    expect(p.errors).toEqual([{ pointer: "/token_name", detail: "d" }]);
+    expect([adviceFor(p, "ko"), reasonFor(p, "ko")]).toEqual([advice["validation-failed"]?.ko, ""]);
+  });
+});
+
 describe("a file that is too large", () => {
   it("is told the limit, where the server tells it", () => {
     const p = problemOf(413, `{"code":"too-large","detail":"d","max_bytes":104857600}`, null);
