@@ -40,3 +40,25 @@ func TestTheWayBackToTheListLeadsToTheJobThatWasOpened(t *testing.T) {
 	v.presses("All")
 	v.sees(`document.querySelectorAll('tbody tr').length === 50`)
 }
+
+// steadily keeps the list of a page from asking again by itself.
+const steadily = `(() => {
+	const real = setTimeout;
+	window.setTimeout = (work, ms, ...rest) => ms === 15_000 ? 0 : real(work, ms, ...rest);
+})()`
+
+func TestTheListIsLoadedAsSoonAsTheBrowserIsOnline(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
+	awaits(t, w, job, "completed", 100)
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.do(chromedp.Evaluate[chromedp.Void](steadily))
+	door.Cut()
+	v.do(chromedp.Evaluate[chromedp.Void]("location.hash = '#/jobs'"))
+	v.reads("The server cannot be reached.")
+	door.Restore()
+	v.do(chromedp.Evaluate[chromedp.Void](`dispatchEvent(new Event('online'))`))
+	v.sees(`document.querySelector('tbody tr')?.innerText.includes('a.wav')`)
+}

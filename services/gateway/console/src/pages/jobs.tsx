@@ -104,10 +104,12 @@ function useJobs(filter: ListFilter) {
     Object.assign(left, { list: key, wanted: wanted.value });
     void look.current();
     document.addEventListener("visibilitychange", seen);
+    addEventListener("online", seen);
     return () => {
       abort.abort();
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
+      removeEventListener("online", seen);
     };
   }, [key, language.value]);
 
