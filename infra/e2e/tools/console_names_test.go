@@ -45,6 +45,36 @@ func TestNamesOfAnyFormAreShownAsTheyAre(t *testing.T) {
 	v.reads("“\u2068تسجيل.wav\u2069” is empty.")
 }
 
+func TestALongNameStaysInsideItsFrameOnANarrowPhone(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.loadsFonts()
+	v.look(size{"narrowest phone", 320, 640, 1}, "light")
+	inside := func(frame, content string) {
+		t.Helper()
+		v.sees(`document.querySelector('` + content + `')`)
+		reach := evaluate[[]float64](v, `[...document.querySelectorAll('`+content+`')].map(el => {
+			const range = document.createRange();
+			range.selectNodeContents(el);
+			return range.getBoundingClientRect().right - el.closest('`+frame+`').getBoundingClientRect().right;
+		})`)
+		if farthest := slices.Max(reach); farthest > 0 {
+			t.Errorf("%s reaches %v pixels out of %s", content, farthest, frame)
+		}
+	}
+	v.gives(given(t, strings.Repeat("긴이름", 26)+".wav", string(loadgen.Tone(220, time.Minute))))
+	inside(".card", ".chosen .name")
+	inside(".card", ".chosen .time")
+	held := door.Hold(400 << 10)
+	v.presses("Analyse recording")
+	<-held
+	v.do(chromedp.Evaluate[chromedp.Void]("location.hash = '#/'"))
+	inside(".note", ".note p")
+	door.Restore()
+}
+
 func TestTheTimesOfALineAreInOrderBesideANameFromRightToLeft(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
