@@ -76,18 +76,33 @@ type Statement struct {
 	Resource  []string
 }
 
+// grant allows or denies actions to an identity. An identity without a secret is not provisioned.
+type grant struct {
+	sid, effect, principal string
+	secret                 config.Secret
+	resources              []string
+	actions                []string
+}
+
+func policyOf(grants ...grant) Policy {
+	p := Policy{Version: "2012-10-17"}
+	for _, g := range grants {
+		if g.secret != "" {
+			p.Statement = append(p.Statement, Statement{
+				Sid: g.sid, Effect: g.effect, Principal: map[string][]string{"AWS": {g.principal}}, Action: g.actions, Resource: g.resources,
+			})
+		}
+	}
+	return p
+}
+
+const arn = "arn:aws:s3:::" // begins the name of a bucket or an object in a policy
+
 // BucketPolicy returns the policy of the bucket of recordings. Presigned URLs have the rights of the
 // identity that signs them.
 func BucketPolicy(bucket string, i Identities) Policy {
-	const arn = "arn:aws:s3:::"
 	all, audio := arn+bucket+"/*", arn+bucket+"/"+objectstore.Recordings+"*"
-	p := Policy{Version: "2012-10-17"}
-	for _, s := range []struct {
-		sid, effect, principal string
-		secret                 config.Secret
-		resources              []string
-		actions                []string
-	}{
+	return policyOf([]grant{
 		{"GatewayReadsReferences", "Allow", i.Gateway, i.GatewaySecret, []string{all}, []string{"s3:GetObject"}},
 		{"GatewayReadsNoRecording", "Deny", i.Gateway, i.GatewaySecret, []string{audio}, []string{"s3:GetObject"}},
 		{"UploaderStoresRecordings", "Allow", i.Uploader, i.UploaderSecret, []string{audio}, []string{
@@ -101,34 +116,16 @@ func BucketPolicy(bucket string, i Identities) Policy {
 		{"DispatcherReads", "Allow", i.Dispatcher, i.DispatcherSecret, []string{all}, []string{"s3:GetObject"}},
 		{"TrackerReadsRecordings", "Allow", i.Tracker, i.TrackerSecret, []string{audio}, []string{"s3:GetObject"}},
 		{"OperatorLists", "Allow", i.Operator, i.OperatorSecret, []string{arn + bucket}, []string{"s3:ListBucket"}},
-	} {
-		if s.secret != "" {
-			p.Statement = append(p.Statement, Statement{
-				Sid: s.sid, Effect: s.effect, Principal: map[string][]string{"AWS": {s.principal}}, Action: s.actions, Resource: s.resources,
-			})
-		}
-	}
-	return p
+	}...)
 }
 
 // ReferencePolicy returns the policy of a bucket that contains only references.
 func ReferencePolicy(bucket string, i Identities) Policy {
-	p := Policy{Version: "2012-10-17"}
-	for _, s := range []struct {
-		sid, principal string
-		secret         config.Secret
-	}{
-		{"GatewayReadsReferences", i.Gateway, i.GatewaySecret},
-		{"DispatcherReadsReferences", i.Dispatcher, i.DispatcherSecret},
-	} {
-		if s.secret != "" {
-			p.Statement = append(p.Statement, Statement{
-				Sid: s.sid, Effect: "Allow", Principal: map[string][]string{"AWS": {s.principal}},
-				Action: []string{"s3:GetObject"}, Resource: []string{"arn:aws:s3:::" + bucket + "/*"},
-			})
-		}
-	}
-	return p
+	all, read := []string{arn + bucket + "/*"}, []string{"s3:GetObject"}
+	return policyOf(
+		grant{"GatewayReadsReferences", "Allow", i.Gateway, i.GatewaySecret, all, read},
+		grant{"DispatcherReadsReferences", "Allow", i.Dispatcher, i.DispatcherSecret, all, read},
+	)
 }
 
 // S3 creates the bucket, the identities of the services and the policy of the bucket, or changes
