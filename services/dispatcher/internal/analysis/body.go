@@ -14,10 +14,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 
+	"sori.internal/shared/charset"
 	"sori.internal/shared/fault"
 )
 
@@ -67,12 +67,12 @@ func (b Body) JSON() ([]byte, error) {
 
 // toUTF8 converts a text to UTF-8 if it begins with a byte order mark or has another charset. A
 // text that is valid UTF-8 already is not changed, whatever charset the server declares.
-func toUTF8(text []byte, charset string) []byte {
+func toUTF8(text []byte, name string) []byte {
 	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 { // ASCII text in UTF-16 is also valid UTF-8, but contains NUL
 		return bytes.TrimPrefix(text, []byte("\uFEFF"))
 	}
 	decoder := transform.Transformer(transform.Nop)
-	if named, err := htmlindex.Get(standardCharset(charset)); err == nil {
+	if named, err := charset.Find(name); err == nil {
 		decoder = named.NewDecoder()
 	}
 	converted, _, err := transform.Bytes(unicode.BOMOverride(decoder), text)
@@ -80,17 +80,6 @@ func toUTF8(text []byte, charset string) []byte {
 		return text
 	}
 	return converted
-}
-
-// standardCharset returns the name by which htmlindex knows a charset. Java and Python have their own
-// names for Windows code page 949, the extension of EUC-KR by all Hangul syllables.
-func standardCharset(name string) string {
-	switch strings.ToLower(name) {
-	case "cp949", "ms949", "uhc", "x-windows-949":
-		return "windows-949"
-	default:
-		return name
-	}
 }
 
 // unquote returns the object in a JSON string: some servers encode their JSON twice. It returns any

@@ -9,17 +9,17 @@ import (
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/transform"
+
+	"sori.internal/shared/charset"
 )
 
-// decode decodes text in a charset. charset is a name of the WHATWG Encoding Standard, in which
-// EUC-KR means CP949 and ISO-8859-1 means windows-1252. decode fails if the charset is unknown or
-// the text is not valid in it.
-func decode(text, charset string) (string, bool) {
-	e, err := htmlindex.Get(charset)
+// decode decodes text in a charset. It fails if the charset is unknown or the text is not valid in
+// it.
+func decode(text, name string) (string, bool) {
+	e, err := charset.Find(name)
 	if err != nil {
 		return "", false
 	}
@@ -169,8 +169,8 @@ func decodeWords(name string) string {
 	if !strings.HasPrefix(name, "=?") || !strings.HasSuffix(name, "?=") {
 		return name
 	}
-	words := mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
-		e, err := htmlindex.Get(charset)
+	words := mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.Reader, error) {
+		e, err := charset.Find(name)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // only the fact that it fails is used
 		}

@@ -27,6 +27,8 @@ func TestTheNamesOfPartsAreParsedAsClientsSendThem(t *testing.T) {
 		{"mail libraries: encoded words in EUC-KR", `form-data; name=file; filename="=?euc-kr?B?s+zAvS53YXY=?="`, `녹음.wav`},
 		{"urllib3 1.24: filename* alone", `form-data; name="file"; filename*=utf-8''%EB%85%B9%EC%9D%8C.wav`, `녹음.wav`},
 		{"filename* wins wherever it stands", `form-data; filename*=UTF-8'ko'%EB%85%B9.wav; name="file"; filename="x.wav"`, `녹.wav`},
+		{"encoded words of Java in code page 949", `form-data; name=file; filename="=?MS949?B?s+zAvS53YXY=?="`, `녹음.wav`},
+		{"filename* in code page 949, by its name in Java", `form-data; name="file"; filename*=x-windows-949''%8C%63%B9%E6.wav; filename=x`, `똠방.wav`},
 		{"filename* in another charset", `form-data; name="file"; filename*=EUC-KR''%B3%EC%C0%BD.wav; filename=x`, `녹음.wav`},
 		{"filename* in Latin-1", `form-data; name="file"; filename*=iso-8859-1'en'%A3%20rates.wav`, `£ rates.wav`},
 		{"filename* in quotes", `form-data; name="file"; filename*="UTF-8''%EB%85%B9.wav"`, `녹.wav`},
