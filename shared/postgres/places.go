@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/semaphore"
@@ -11,6 +12,9 @@ import (
 const (
 	placesPart = 2 // there is one place for so many connections
 	ownersPart = 4 // one owner may hold one in so many places
+
+	pausePart = 3                      // after a query, the owner's place stays taken for so many times as long as the query took
+	maxPause  = 250 * time.Millisecond // the longest pause
 )
 
 // Places limits how many queries of one kind, such as lists, run at the same time: each holds one
@@ -18,6 +22,10 @@ const (
 // other queries. If an owner requests many lists at once, the requests first wait for one of the
 // owner's own places, which are a quarter of all. So they do not fill the queue for the places of
 // all users.
+//
+// After a query, the owner's place stays taken for a while (see Acquire). Otherwise an owner who
+// requests lists without end would keep a processor of the database and one of the service busy,
+// and every request of other users would take longer.
 type Places struct {
 	all *semaphore.Weighted
 	own int64 // places of one owner
@@ -40,6 +48,10 @@ func NewPlaces(db *sqlx.DB) *Places {
 // Acquire waits for a place, and returns a function that frees it. name is the owner. It is empty
 // if requests are not authenticated; then only the number of all places is a limit. Acquire fails
 // with the error of ctx when ctx ends.
+//
+// The returned function frees the place for other owners at once. The owner can use it again after
+// three times the time for which it was held, but after maxPause at the latest. So short queries
+// that follow each other in one place use at most a quarter of the time.
 func (p *Places) Acquire(ctx context.Context, name string) (release func(), err error) {
 	leave := func() {}
 	if name != "" {
@@ -57,9 +69,12 @@ func (p *Places) Acquire(ctx context.Context, name string) (release func(), err 
 		leave()
 		return nil, err
 	}
+	began := time.Now()
 	return func() {
 		p.all.Release(1)
-		leave()
+		if name != "" {
+			time.AfterFunc(min(pausePart*time.Since(began), maxPause), leave)
+		}
 	}, nil
 }
 
