@@ -18,12 +18,12 @@ import (
 // BuildOptions are the options of Build.
 type BuildOptions struct {
 	Race bool // build with the race detector, which reports races in the logs
-	// Profile makes the services write a CPU profile of their whole run to the file that the environment variable
-	// ProfileVariable names. They write the file when they are stopped.
+	// Profile makes each process of a service write a CPU profile of its whole run, to a new file NAME.*.pprof in the folder
+	// that the environment variable ProfileVariable names. The process writes the file when it is stopped.
 	Profile bool
 }
 
-// ProfileVariable is the environment variable with the path of the profile of a program built with Profile.
+// ProfileVariable is the environment variable with the folder for the profiles of a program built with Profile.
 const ProfileVariable = "SORI_CPU_PROFILE"
 
 // SharedVariable is the environment variable with the path of a folder that the tests of several packages share. The folder
@@ -126,7 +126,7 @@ import (
 )
 
 func main() {
-	file, err := os.Create(os.Getenv("` + ProfileVariable + `"))
+	file, err := os.CreateTemp(os.Getenv("` + ProfileVariable + `"), "NAME.*.pprof")
 	if err == nil {
 		err = pprof.StartCPUProfile(file)
 	}

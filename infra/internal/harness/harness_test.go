@@ -198,12 +198,15 @@ func TestAFleet(t *testing.T) {
 		if err := harness.Build(t.Context(), opts.Programs, harness.BuildOptions{Profile: true}); err != nil {
 			t.Fatal(err)
 		}
-		profile := filepath.Join(dir, "uploader.pprof")
-		opts.Env = map[string]map[string]string{harness.Uploader: {harness.ProfileVariable: profile}}
+		opts.Env = map[string]map[string]string{harness.Uploader: {harness.ProfileVariable: dir}}
 		if err := start(t, opts).Process(harness.Uploader, 0).Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
+		profiles, err := filepath.Glob(filepath.Join(dir, "uploader.*.pprof"))
+		if err != nil || len(profiles) != 1 {
+			t.Fatalf("one process wrote the profiles %q: %v", profiles, err)
+		}
+		if info, err := os.Stat(profiles[0]); err != nil || info.Size() == 0 {
 			t.Errorf("no profile: %v %v", info, err)
 		}
 	})

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	_ "github.com/lib/pq" // the database/sql driver
@@ -104,7 +103,7 @@ func settings(profiles string) (map[string]map[string]string, error) {
 		return nil, fmt.Errorf("make a folder for profiles: %w", err)
 	}
 	for _, name := range harness.Services() {
-		env[name] = map[string]string{harness.ProfileVariable: filepath.Join(profiles, name+".pprof")}
+		env[name] = map[string]string{harness.ProfileVariable: profiles}
 	}
 	return env, nil
 }
