@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -312,14 +314,59 @@ func TestARecordThatCannotBeReadKeepsNoOtherFromBeingSwept(t *testing.T) {
 	}
 }
 
+// lockedBucket is a bucket whose policy or retention does not allow that the parts of some uploads
+// are removed.
+type lockedBucket struct {
+	direct.Bucket
+	locked map[string]bool // by the id of the upload in S3
+}
+
+func (b lockedBucket) AbortParts(ctx context.Context, key, s3ID string) error {
+	if b.locked[s3ID] {
+		return errors.New("remove parts: access denied")
+	}
+	return b.Bucket.AbortParts(ctx, key, s3ID)
+}
+
+func TestAnUploadThatCannotBeRemovedKeepsNoOtherFromBeingSwept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	kept := mina.begin(uploadrequest.Description{})
+	mina.send(mina.link(kept, 1), wav(1<<20))
+	mina.begin(uploadrequest.Description{})
+	core := minio.Core{Client: env.client}
+	_, err := core.NewMultipartUpload(env.Context(), env.bucket, "audio/"+env.NewJob()+"_x.wav", minio.PutObjectOptions{})
+	must(t, err)
+	bucket := lockedBucket{Bucket: objects.New(env.client, env.client, env.bucket), locked: map[string]bool{kept.UploadID: true}}
+	sweeper := sweeperOf(env, bucket)
+	at := time.Now().Add(25 * time.Hour)
+	if removed, err := sweeper.Sweep(env.Context(), at); removed != 2 || err == nil {
+		t.Errorf("%d are removed, with the error %v", removed, err)
+	}
+	if sweeper.Open() != 1 || sweeper.Bytes() != 1<<20 {
+		t.Errorf("%v uploads of %v bytes are counted", sweeper.Open(), sweeper.Bytes())
+	}
+	if left := env.Messages(event.Uploads()); len(left) != 1 {
+		t.Errorf("%d records are left", len(left))
+	}
+	delete(bucket.locked, kept.UploadID)
+	if removed, err := sweeper.Sweep(env.Context(), at); removed != 1 || err != nil {
+		t.Errorf("afterwards %d are removed, with the error %v", removed, err)
+	}
+}
+
+func sweeperOf(env *env, bucket direct.Bucket) *direct.Sweeper {
+	core := direct.New(direct.Dependencies{Records: uploads.New(env.bus), Bucket: bucket, Jobs: env.jobs},
+		direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
+	return direct.NewSweeper(core, time.Hour, env.Log())
+}
+
 // sweep calls Sweep with the given time and the default settings. It returns the values of the two
 // gauges after the sweep.
 func sweep(env *env, at time.Time) (open, size float64) {
 	env.t.Helper()
-	core := direct.New(direct.Dependencies{
-		Records: uploads.New(env.bus), Bucket: objects.New(env.client, env.client, env.bucket), Jobs: env.jobs,
-	}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
-	sweeper := direct.NewSweeper(core, time.Hour, env.Log())
+	sweeper := sweeperOf(env, objects.New(env.client, env.client, env.bucket))
 	if _, err := sweeper.Sweep(env.Context(), at); err != nil {
 		env.t.Fatal(err)
 	}

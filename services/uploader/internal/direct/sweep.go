@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/wait"
@@ -86,42 +87,42 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // Sweep removes the uploads that have expired at the time now, and returns their number. It also
 // aborts expired multipart uploads in the bucket that have no record, because the process died
-// before it stored the record, or because the record was lost.
+// before it stored the record, or because the record was lost. An upload that cannot be removed
+// does not keep the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
+	var done upload.Removals
 	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }
 	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart, event.WayTus, event.WaySpent} {
 		uploads, err := s.core.Records.All(ctx, way)
 		if err != nil {
-			return removed, err
+			return done.Result(err)
 		}
 		for _, u := range uploads {
 			if !expired(u.Created) {
 				continue
 			}
-			if err := s.core.expire(ctx, u); err != nil {
-				return removed, err
+			if err := done.Add(s.core.expire(ctx, u)); err != nil {
+				return done.Result(err)
 			}
-			removed++
 		}
 	}
 	var open, bytes int64
-	err = s.core.Bucket.Unfinished(ctx, func(u Unfinished) error {
-		if !expired(u.Begun) {
-			open++
-			bytes += u.Size
-			return nil
+	err = s.core.Bucket.Unfinished(ctx, func(u Unfinished) (err error) {
+		if expired(u.Begun) {
+			if err = s.core.Bucket.AbortParts(ctx, u.Key, u.S3ID); err == nil || fault.Is(err, fault.NotFound) {
+				return done.Add(nil)
+			}
+			err = done.Add(err)
 		}
-		if err := s.core.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		removed++
-		return nil
+		open++
+		bytes += u.Size
+		return err
 	})
 	if err == nil {
 		s.open.Store(open)
 		s.bytes.Store(bytes)
 	}
-	return removed, err
+	return done.Result(err)
 }
 
 // expire removes an expired upload. A form whose object is in the bucket becomes a job instead.

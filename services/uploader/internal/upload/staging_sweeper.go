@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -56,28 +57,61 @@ func (s *Sweeper) Run(ctx context.Context) error {
 }
 
 // Sweep removes the entries that no job needs and whose age at the time now is at least MinAge. It
-// returns the number of removed entries.
+// returns the number of removed entries. An entry that cannot be removed does not keep the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	entries, err := s.Staging.Entries(ctx)
 	if err != nil {
 		return 0, err
 	}
+	var done Removals
 	for entry := range entries {
 		job, began, ok := event.ParseEntry(entry)
 		if !ok || now.Sub(began) < s.options.MinAge {
 			continue
 		}
 		log, err := s.Jobs.Read(ctx, job)
-		if err != nil {
-			return removed, err
+		if err == nil {
+			if needsEntry(log, entry) {
+				continue
+			}
+			err = s.Staging.Delete(ctx, entry)
 		}
-		if needsEntry(log, entry) {
-			continue
+		if err := done.Add(err); err != nil {
+			return done.Result(err)
 		}
-		if err := s.Staging.Delete(ctx, entry); err != nil {
-			return removed, err
-		}
-		removed++
 	}
-	return removed, nil
+	return done.Result(nil)
+}
+
+// maxFailures is the number of failures after which a sweep ends, since what it needs is probably
+// unavailable.
+const maxFailures = 10
+
+// Removals counts what a sweep removes. The sweep continues after a failure, so that one thing that
+// cannot be removed does not keep all others. The zero Removals is ready to use.
+type Removals struct {
+	removed  int
+	failures []error
+}
+
+// Add counts a removal or, if err is not nil, its failure. It returns an error if the sweep must
+// end.
+func (r *Removals) Add(err error) error {
+	if err == nil {
+		r.removed++
+		return nil
+	}
+	r.failures = append(r.failures, err)
+	if len(r.failures) < maxFailures {
+		return nil
+	}
+	return errTooManyFailures
+}
+
+var errTooManyFailures = errors.New("too many failures")
+
+// Result returns the number of removals, and the failures together with err, the error that ended
+// the sweep, if any.
+func (r *Removals) Result(err error) (int, error) {
+	return r.removed, errors.Join(append(r.failures, err)...)
 }

@@ -2,6 +2,7 @@ package upload_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -149,6 +150,47 @@ func TestResultsOfAJobThatEndedWithoutThemAreRemoved(t *testing.T) {
 	}
 	env.stage(event.ResultEntry(env.NewJob()))
 	env.checkSweep(2 * minAge)
+}
+
+// unreadable is a log reader for which the log of one job cannot be read.
+type unreadable struct {
+	upload.LogReader
+	job string
+}
+
+func (u unreadable) Read(ctx context.Context, job string) (event.Log, error) {
+	if job == u.job {
+		return nil, errors.New("decode an event: unexpected end")
+	}
+	return u.LogReader.Read(ctx, job)
+}
+
+func TestAnEntryWhoseJobCannotBeReadKeepsNoOtherFromBeingSwept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	unreadableJob := env.NewJob()
+	env.stage(unreadableJob)
+	for range 20 {
+		env.stage(env.NewJob())
+	}
+	sweeper := upload.NewSweeper(upload.SweeperDependencies{
+		Jobs: unreadable{LogReader: env.jobs, job: unreadableJob}, Staging: env.staging, Log: zerolog.Nop(),
+	}, upload.SweeperOptions{Interval: time.Hour, MinAge: minAge})
+	removed, err := sweeper.Sweep(env.Context(), time.Now().Add(2*minAge))
+	if left := env.staged(); removed != 20 || err == nil || !slices.Equal(left, []string{unreadableJob}) {
+		t.Errorf("%d are removed, left %v, with the error %v", removed, left, err)
+	}
+}
+
+func TestASweepThatFailsAgainAndAgainEnds(t *testing.T) {
+	t.Parallel()
+	var done upload.Removals
+	failures := 0
+	for done.Add(errors.New("no connection")) == nil {
+		if failures++; failures > 1000 {
+			t.Fatal("it goes on")
+		}
+	}
 }
 
 func TestEntriesThatSoriDidNotNameAreKept(t *testing.T) {
