@@ -25,13 +25,16 @@ func TestTheHeaderChoosesAndSilenceDecidesTheRest(t *testing.T) {
 func TestEverySentenceHasBothLanguages(t *testing.T) {
 	t.Parallel()
 	for _, m := range []locale.Message{
-		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Waiting, locale.Queued, locale.Shared, locale.Dispatched, locale.Refused,
+		locale.Accepted, locale.Received, locale.Fetching, locale.Uploading, locale.Stored, locale.Waiting, locale.Queued, locale.Shared, locale.Dispatched, locale.Refused,
 		locale.Completed, locale.Failed, locale.Canceled, locale.Erased, locale.AlreadyHad,
 	} {
 		ko, en := locale.Text(locale.Korean, m), locale.Text(locale.English, m)
 		if ko == string(m) || en == string(m) || ko == en {
 			t.Errorf("%s: %q %q", m, ko, en)
 		}
+	}
+	if got := locale.Text(locale.Korean, "unheard-of"); got != "unheard-of" {
+		t.Errorf("a message without a sentence: %q", got)
 	}
 }
 

@@ -249,6 +249,8 @@ func koreanOfAccess(english string) string {
 		return "토큰의 서명이 맞지 않거나 허용되지 않는 알고리즘입니다."
 	case "The token is of a kind that is not accepted.":
 		return "허용되지 않는 종류의 토큰입니다."
+	case "The token has a time after the year 9999: exp and nbf are seconds since 1970.":
+		return "토큰의 시각이 9999년 이후입니다. exp와 nbf는 1970년부터 센 초여야 합니다."
 	case "The token names no subject, or one that cannot be used.":
 		return "토큰에 주체(sub)가 없거나 쓸 수 없는 값입니다."
 	case "The token cannot be read.":

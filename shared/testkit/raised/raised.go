@@ -36,7 +36,8 @@ func ForOperators() []string {
 }
 
 // Failures returns the failures that the code below the folders creates with a constant code: by
-// fault.New, by fault.Wrap or as a fault.Error.
+// fault.New, by fault.Wrap, as a fault.Error, or by a function of the same package that passes one
+// of its parameters on as the sentence.
 func Failures(folders ...string) ([]Failure, error) {
 	var found []Failure
 	for _, root := range folders {
@@ -59,6 +60,14 @@ func Failures(folders ...string) ([]Failure, error) {
 type source struct {
 	set       *token.FileSet
 	constants map[string]string
+	passing   map[string]passing
+}
+
+// passing is the failure that a function creates, and the index of the parameter that is its
+// sentence.
+type passing struct {
+	failure Failure
+	detail  int
 }
 
 func inPackage(folder string) ([]Failure, error) {
@@ -66,7 +75,7 @@ func inPackage(folder string) ([]Failure, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", folder, err)
 	}
-	s := source{set: token.NewFileSet(), constants: map[string]string{}}
+	s := source{set: token.NewFileSet(), constants: map[string]string{}, passing: map[string]passing{}}
 	var parsed []*ast.File
 	for _, path := range files {
 		if strings.HasSuffix(path, "_test.go") {
@@ -78,6 +87,9 @@ func inPackage(folder string) ([]Failure, error) {
 		}
 		parsed = append(parsed, file)
 		s.addConstants(file)
+	}
+	for _, file := range parsed {
+		s.addPassing(file)
 	}
 	var found []Failure
 	for _, file := range parsed {
@@ -110,13 +122,65 @@ func (s source) addConstants(file *ast.File) {
 	}
 }
 
-// text returns the value of a string literal or of a named string constant, and false for any other
-// expression.
+// addPassing collects the functions that pass one of their parameters on as the sentence of a
+// failure.
+func (s source) addPassing(file *ast.File) {
+	for _, d := range file.Decls {
+		function, ok := d.(*ast.FuncDecl)
+		if !ok || function.Recv != nil || function.Body == nil {
+			continue
+		}
+		index := map[string]int{}
+		for _, field := range function.Type.Params.List {
+			for _, name := range field.Names {
+				index[name.Name] = len(index)
+			}
+		}
+		ast.Inspect(function.Body, func(n ast.Node) bool {
+			f, ok := s.failure(n)
+			if name, isName := detailOf(n).(*ast.Ident); ok && isName {
+				if i, isParameter := index[name.Name]; isParameter {
+					s.passing[function.Name.Name] = passing{f, i}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// detailOf returns the expression of the sentence of a failure, or nil if n creates no failure.
+func detailOf(n ast.Node) ast.Expr {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		if name := nameOf(n.Fun); (name == "New" || name == "Wrap") && len(n.Args) >= 3 {
+			return n.Args[2]
+		}
+	case *ast.CompositeLit:
+		for _, e := range n.Elts {
+			if field, ok := e.(*ast.KeyValueExpr); ok {
+				if key, ok := field.Key.(*ast.Ident); ok && key.Name == "Detail" {
+					return field.Value
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// text returns the value of a string literal, of a named string constant or of a sum of the two, and
+// false for any other expression.
 func (s source) text(e ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.Ident:
 		text, ok := s.constants[e.Name]
 		return text, ok
+	case *ast.BinaryExpr:
+		left, ok := s.text(e.X)
+		right, both := s.text(e.Y)
+		if e.Op != token.ADD || !ok || !both {
+			return "", false
+		}
+		return left + right, true
 	case *ast.BasicLit:
 		if e.Kind != token.STRING {
 			return "", false
@@ -165,6 +229,13 @@ func constructors() map[string]Failure {
 // call reads a call that creates a failure.
 func (s source) call(n *ast.CallExpr) (f Failure, ok bool) {
 	name := nameOf(n.Fun)
+	if function, isName := n.Fun.(*ast.Ident); isName {
+		if p, known := s.passing[function.Name]; known && p.detail < len(n.Args) {
+			f = p.failure
+			f.Detail, ok = s.text(n.Args[p.detail])
+			return f, ok
+		}
+	}
 	if f, ok = constructors()[name]; ok {
 		f.Detail, ok = s.text(n.Args[0])
 		return f, ok
