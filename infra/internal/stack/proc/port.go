@@ -141,21 +141,12 @@ func claimPort(port int) bool {
 
 // freePort returns a free port, and claims it. It chooses below the range of ports for outgoing connections, because such a
 // connection could take the port while the process that uses it restarts. It claims a port before it checks whether the port
-// is free, because another process that has claimed it may be starting. If it finds none, it lets the system choose a port.
+// is free, because another process that has claimed it may be starting.
 func freePort() (int, error) {
-	for range 10 * portAttempts {
-		if port := lowestPort + rand.IntN(highestPort-lowestPort); claimPort(port) && !PortTaken(port) {
+	for _, offset := range rand.Perm(highestPort - lowestPort) {
+		if port := lowestPort + offset; claimPort(port) && !PortTaken(port) {
 			return port, nil
 		}
 	}
-	l, err := net.Listen("tcp4", Address(0))
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("find a free port: %w", syscall.EAFNOSUPPORT)
-	}
-	return addr.Port, nil
+	return 0, fmt.Errorf("find a free port: none from %d to %d is free", lowestPort, highestPort-1)
 }
