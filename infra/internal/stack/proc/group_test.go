@@ -3,7 +3,9 @@ package proc_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -44,4 +46,18 @@ func TestTheEndOfTheContextReachesEveryProcessOfAGroup(t *testing.T) {
 		t.Error("a process of the group lives")
 	}
 	_ = cmd.Wait() // fails with the signal
+}
+
+// The context may end at the moment at which the last process of the group ends. Wait then returns how the command ended, and
+// not that the signal found no process.
+func TestAGroupThatHasEndedIsNoFailureOfItsCancellation(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "exit 0")
+	proc.Group(cmd, syscall.Signal(0)) // no other process can suffer if it has got the number of this one
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Cancel(); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("cancel after the end: %v, want %v", err, os.ErrProcessDone)
+	}
 }

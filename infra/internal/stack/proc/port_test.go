@@ -76,6 +76,20 @@ func TestALostRaceTakesAnotherPort(t *testing.T) {
 	}
 }
 
+// A program whose start fails although its ports are free, and that then keeps them, must not be started for ever.
+func TestLostRacesComeToAnEnd(t *testing.T) {
+	t.Parallel()
+	tried, want := map[int]bool{}, errors.New("cannot listen")
+	err := proc.WithPort(t.Context(), proc.Port{}, func(p int) error {
+		tried[p] = true
+		occupy(t, p)
+		return want
+	})
+	if !errors.Is(err, want) || len(tried) != 5 {
+		t.Errorf("tried %v: %v, want five ports and %v", tried, err, want)
+	}
+}
+
 func TestAnotherFailureIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	calls, want := 0, errors.New("broken")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -201,6 +202,34 @@ func TestAChildThatFailsBeforeItIsReadyFailsTheStart(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("start of %q: %v, want %q", role, err, want)
 		}
+	}
+}
+
+func TestAMissingProgramIsNamed(t *testing.T) { //nolint:paralleltest // it sets a variable of the whole process
+	const missing = "/nowhere/local"
+	t.Setenv(proc.ProgramVariable, missing)
+	_, started := proc.StartPart(testContext(t), "serve", nil, zerolog.Nop())
+	for what, err := range map[string]error{"start": started, "run": proc.RunPart(testContext(t), "serve", nil, zerolog.Nop())} {
+		if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+			t.Errorf("%s: %v, want the name of the missing program", what, err)
+		}
+	}
+}
+
+func TestAConfigurationThatCannotBeSentFailsTheStart(t *testing.T) {
+	t.Parallel()
+	if _, err := proc.StartPart(testContext(t), "serve", math.Inf(1), zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "start serve") {
+		t.Errorf("start with a number that JSON does not have: %v", err)
+	}
+}
+
+// A process that has ended by itself is in the state in which a signal would reach another process with the same number.
+func TestASignalToAProcessThatHasEndedIsRefused(t *testing.T) {
+	t.Parallel()
+	p := shell(t, "exit 0")
+	wait(t, p)
+	if err := p.Signal(syscall.SIGCONT); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("signal after the end: %v, want %v", err, os.ErrProcessDone)
 	}
 }
 
