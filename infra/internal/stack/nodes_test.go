@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack"
 )
@@ -110,9 +112,37 @@ func TestAClusterLosesNothingWithOneOfItsServers(t *testing.T) {
 	holds(t, replicated(t, bus(t, again.Endpoints)), "one", "two")
 }
 
-func TestOnlyAServerOfAClusterCanBeLost(t *testing.T) {
+// A stack of which one server does not start must not leave the others running.
+func TestAClusterOfWhichOneServerDoesNotStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, string(stack.Node(1))), nil, 0o600); err != nil { // not a folder: it cannot be a store
+		t.Fatal(err)
+	}
+	_, err := stack.Start(testContext(t), stack.Options{Dir: dir, NATSNodes: 3, Log: zerolog.Nop(), Fast: true})
+	if err == nil || !strings.Contains(err.Error(), "start nats") {
+		t.Errorf("start: %v, want the failure of the server", err)
+	}
+	if left := workingIn(t, dir); len(left) > 0 {
+		t.Errorf("processes left after a failed start: %v", left)
+	}
+}
+
+func TestOnlyAPartOfTheStackCanBeLostSignalledOrRestarted(t *testing.T) {
 	t.Parallel()
 	s := start(t, stack.Options{Dir: newDir(t)})
+	const stranger = stack.Part("mail")
+	for what, err := range map[string]error{
+		"signal": s.Signal(stranger, syscall.SIGKILL), "restart": s.Restart(testContext(t), stranger),
+		"pause": s.PauseAll(stranger), "continue": s.ContinueAll(stranger),
+	} {
+		if err == nil || !strings.Contains(err.Error(), string(stranger)) {
+			t.Errorf("%s: %v, want an error that names the part", what, err)
+		}
+	}
 	for _, part := range []stack.Part{stack.NATS, stack.S3, stack.Node(0)} {
 		if err := s.Lose(testContext(t), part); err == nil {
 			t.Errorf("%s was lost", part)
