@@ -25,3 +25,21 @@ func TestColoursTellEndingsApartAndPlainHasNone(t *testing.T) {
 		}
 	}
 }
+
+// An operator may tail any subject, also one that names no job.
+func TestASubjectOutsideTheLogIsNamed(t *testing.T) {
+	t.Parallel()
+	const job = "01890a5d-ac96-774b-bcce-b302099a8057"
+	for subject, want := range map[string]string{
+		"audio.live." + job:       "live " + job,
+		"audio.results.owner.12":  "results owner.12",
+		"limits.usage":            "usage",
+		"hello":                   "hello",
+		"limits.\x1b[2J.a\u202eb": "·[2J a·b",
+	} {
+		line := painter{plain: true}.line(time.Now(), subject, nil, nil)
+		if _, got, _ := strings.Cut(line, " "); strings.Join(strings.Fields(got), " ") != want {
+			t.Errorf("%q: %q, want %q", subject, line, want)
+		}
+	}
+}

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -233,4 +236,55 @@ func TestATailTellsThatItMissesEvents(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestATailThatCannotBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	closed := k.Proxy(k.Settings(nil)["NATS_URL"])
+	closed.Cut()
+	for name, c := range map[string]struct{ url, subject, want string }{
+		"server":  {closed.URL, "audio.>", "connect to the bus"},
+		"subject": {"", "audio..failed", "audio..failed"},
+	} {
+		var cfg tail.Config
+		k.Load(&cfg)
+		if c.url != "" {
+			cfg.URL = config.Secret(c.url)
+		}
+		err := tail.Run(k.Context(), cfg, tail.Options{Subject: c.subject}, io.Discard, func(string) {})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestAFileGetsNoColours(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	b := k.Bus("tester", event.Jobs(), event.Dead())
+	file, err := os.Create(filepath.Join(t.TempDir(), "events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var cfg tail.Config
+	k.Load(&cfg)
+	listening := make(chan struct{})
+	stop := k.Start(func(ctx context.Context) error {
+		return tail.Run(ctx, cfg, tail.Options{}, file, func(string) { close(listening) })
+	})
+	<-listening
+	job := k.Receive(b)
+	testkit.Eventually(t, func() error {
+		text, err := os.ReadFile(file.Name())
+		if err == nil && !strings.Contains(string(text), job) {
+			err = errors.New("the event is not in the file")
+		}
+		if strings.Contains(string(text), "\x1b") {
+			t.Errorf("the file has colours: %q", text)
+		}
+		return err
+	})
+	stop()
 }
