@@ -144,3 +144,31 @@ func TestACheckThatIgnoresItsEndIsNotWaitedForNorBegunTwice(t *testing.T) {
 		}
 	})
 }
+
+// The results are read one after the other. In half of the rounds the check that hangs is among the first.
+func TestACheckThatHangsDoesNotHideTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		checks := map[string]health.Check{
+			"hung": func(ctx context.Context) error {
+				<-ctx.Done()
+				<-time.After(time.Second) // later than the round ends, in the fake time of synctest
+				return ctx.Err()
+			},
+		}
+		for _, name := range []string{"bus", "database", "storage", "tracker"} {
+			checks[name] = func(context.Context) error { return nil }
+		}
+		h := health.New(checks, zerolog.Nop())
+		h.Started()
+		for range 50 {
+			_, found := h.Ready(t.Context())
+			for name, state := range found {
+				if (state == "ok") != (name != "hung") {
+					t.Errorf("%s is %s", name, state)
+				}
+			}
+			<-time.After(2 * time.Second) // fake time of synctest, after which the cached result expires
+		}
+	})
+}

@@ -3,6 +3,7 @@ package problem_test
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,6 +57,27 @@ func TestADocumentHasTheMembersOfTheContract(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("members %v", got)
+	}
+}
+
+// The client must get the status and the code even then.
+func TestAnExtensionThatJSONCannotExpressIsLeftOut(t *testing.T) {
+	t.Parallel()
+	err := &fault.Error{
+		Kind: fault.RateLimited, Code: "rate-limited", Detail: "Too fast.", RetryAfter: time.Second,
+		Extra: map[string]any{"rate": math.Inf(1)},
+	}
+	rec := httptest.NewRecorder()
+	problem.From(err, problem.Request{Path: "/jobs/", ID: "r-1"}).Write(rec)
+	var got map[string]any
+	if e := json.Unmarshal(rec.Body.Bytes(), &got); e != nil {
+		t.Fatalf("%v: %s", e, rec.Body)
+	}
+	if rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != "1" || got["code"] != "rate-limited" || got["detail"] != "Too fast." {
+		t.Errorf("%d %v: %v", rec.Code, rec.Header(), got)
+	}
+	if _, there := got["rate"]; there {
+		t.Errorf("the extension is there: %v", got)
 	}
 }
 
