@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/bench/internal/target"
@@ -63,5 +69,58 @@ func TestNonsenseIsRefused(t *testing.T) {
 		if err := run(t.Context(), args); err == nil {
 			t.Errorf("%v was taken", args)
 		}
+	}
+}
+
+func TestAnInstallationThatDoesNotAnswerIsAnError(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close() // nothing listens at this address any more
+	for _, args := range [][]string{
+		{"-gateway", "http://" + l.Addr().String()}, {"-endpoints", filepath.Join(t.TempDir(), "endpoints.json")},
+		{"-gateway", "http://" + l.Addr().String(), "-pids", "gateway=none"},
+	} {
+		if err := run(t.Context(), append(args, "latency")); err == nil {
+			t.Errorf("%v was measured", args)
+		}
+	}
+}
+
+// A run takes minutes: a scenario that fails must not cost the figures of the others.
+func TestAFailedScenarioDoesNotEndTheOthers(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	var ran []string
+	step := func(name string, err error) scenario.Scenario {
+		return scenario.Scenario{Name: name, Limit: time.Minute, Run: func(context.Context, *scenario.Bench) error {
+			ran = append(ran, name)
+			return err
+		}}
+	}
+	b := &scenario.Bench{Report: scenario.NewReport()}
+	chosen := []scenario.Scenario{step("first", broken), step("second", fmt.Errorf("restart: %w", target.ErrNotOurs)), step("third", nil)}
+	err := runAll(t.Context(), b, chosen)
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "first") || errors.Is(err, target.ErrNotOurs) || len(ran) != 3 {
+		t.Errorf("ran %v: %v", ran, err)
+	}
+	if len(b.Report.Notes) != 1 || !strings.Contains(b.Report.Notes[0], "second: not measured") {
+		t.Errorf("notes %q", b.Report.Notes)
+	}
+}
+
+// The end of a part of the system under test is the cause that the operator must see.
+func TestNoScenarioBeginsAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	died := errors.New("the gateway has died")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	all := []scenario.Scenario{
+		{Name: "first", Limit: time.Minute, Run: func(context.Context, *scenario.Bench) error { cancel(died); return nil }},
+		{Name: "second", Limit: time.Minute, Run: func(context.Context, *scenario.Bench) error { t.Error("it has begun"); return nil }},
+	}
+	if err := runAll(ctx, &scenario.Bench{Report: scenario.NewReport()}, all); !errors.Is(err, died) {
+		t.Errorf("%v, want %v", err, died)
 	}
 }
