@@ -74,3 +74,28 @@ func TestAFileFromBeforeGetsWhatItLacks(t *testing.T) {
 		t.Errorf("shown: %s", shown)
 	}
 }
+
+func TestFilesThatCannotBeReadOrWrittenAreNamed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "folder")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const example = "../../.env.example"
+	for name, c := range map[string]struct{ example, file, named string }{
+		"no example":           {filepath.Join(dir, "none"), filepath.Join(dir, ".env"), filepath.Join(dir, "none")},
+		"a folder for a file":  {example, folder, folder},
+		"a folder that is not": {example, filepath.Join(dir, "none", ".env"), filepath.Join(dir, "none", ".env")},
+	} {
+		var out bytes.Buffer
+		on := terminal{out: &out, errs: &out}
+		err := on.command(t.Context(), []string{"secrets", "-example", c.example, "-file", c.file})
+		if err == nil || !strings.Contains(err.Error(), c.named) || out.Len() > 0 {
+			t.Errorf("%s: %v, shown: %s", name, err, &out)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}

@@ -86,6 +86,55 @@ func TestMistakesAreToldAndNothingIsDone(t *testing.T) {
 	}
 }
 
+// commands returns a call of every command that needs an installation.
+func commands(job string) [][]string {
+	return [][]string{
+		{"dead", "list"}, {"job", job}, {"retry", job}, {"retry", "-failed"}, {"cancel", job}, {"reconcile"}, {"provision", "-wait", "1ms"}, {"tail"},
+		{"keys", "list"}, {"keys", "create", "n", "-owner", "a", "-scopes", "admin"}, {"keys", "revoke", "ffffffffffffffff"}, {"audit"},
+	}
+}
+
+func TestAFolderInWhichNothingRunsIsNamed(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	for _, args := range commands("01890a5d-ac96-774b-bcce-b302099a8057") {
+		on := terminal{out: io.Discard, errs: io.Discard, environment: config.Map(nil)}
+		err := on.command(t.Context(), append(args, "-dir", dir))
+		if err == nil || !strings.Contains(err.Error(), "nothing runs in "+dir) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestAMissingSettingIsNamed(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	for _, c := range []struct{ args, names string }{
+		{"keys list", "DATABASE_URL"}, {"audit", "DATABASE_URL"}, {"retry -failed", "DATABASE_URL"}, {"reconcile", "DATABASE_URL"},
+		{"cancel " + k.NewJob(), "TRACKER_URL"}, {"retry " + k.NewJob(), "TRACKER_URL"},
+	} {
+		if shown, err := sorictl(t, k, nil, strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.names) {
+			t.Errorf("%s: %v: %s", c.args, err, shown)
+		}
+	}
+}
+
+func TestADatabaseThatIsAwayIsToldWithItsCauseAndWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy("postgres://operator:hunter2@127.0.0.1:9/sori?sslmode=disable")
+	proxy.Cut()
+	for _, args := range []string{"keys list", "keys create n -owner a -scopes admin", "audit", "retry -failed"} {
+		shown, err := sorictl(t, k, map[string]string{"DATABASE_URL": proxy.URL}, strings.Fields(args)...)
+		if err == nil || !strings.Contains(said(err), "The database cannot be reached right now.") {
+			t.Errorf("%s: %v", args, err)
+		}
+		if strings.Contains(shown+said(err), "hunter2") {
+			t.Errorf("%s shows the password", args)
+		}
+	}
+}
+
 func TestABusThatIsAwayIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
