@@ -2,6 +2,10 @@ package testkit
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/url"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -141,6 +145,74 @@ func dropForTest(t *testing.T, admin, name string) {
 	defer db.Close()
 	if _, err := db.ExecContext(context.Background(), `DROP DATABASE "`+name+`" WITH (FORCE)`); err != nil {
 		t.Error(err)
+	}
+}
+
+// The test that used the database has left it in an unknown state.
+func TestADatabaseThatCannotBeEmptiedIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	admin := need(t, EnvDatabase)
+	pool := databasePool{empty: dropSchemas}
+	db, err := pool.take(ctx, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.conn.Close()
+	dropForTest(t, admin, db.name)
+	if err := pool.giveBack(ctx, db); err == nil || len(pool.free) > 0 {
+		t.Errorf("given back: %v; %d databases are free", err, len(pool.free))
+	}
+}
+
+func TestTheDatabasesOfFormerTestsAreDropped(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	db, err := sqlx.Open("postgres", need(t, EnvDatabase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	made := func(ago time.Duration) string {
+		var random [6]byte
+		_, _ = rand.Read(random[:])
+		name := databasePrefix + strconv.FormatInt(time.Now().Add(-ago).Unix(), 36) + "_" + hex.EncodeToString(random[:])
+		if _, err := db.ExecContext(ctx, `CREATE DATABASE "`+name+`" STRATEGY FILE_COPY`); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	former, used := made(maxAge+time.Hour), made(time.Hour)
+	defer dropForTest(t, need(t, EnvDatabase), used)
+	if err := dropFormer(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	if err := db.SelectContext(ctx, &left, `SELECT datname FROM pg_database WHERE datname IN ($1, $2)`, former, used); err != nil || !slices.Equal(left, []string{used}) {
+		t.Errorf("left: %v, %v; want %s", left, err, used)
+	}
+}
+
+// A service that is tested with a pooler must connect to the pooler, and the test itself to the database.
+func TestTheSettingsGoThroughThePooler(t *testing.T) { //nolint:paralleltest // it sets a variable of the whole process
+	const pooler = "pooler.example:6432"
+	t.Setenv(EnvPooler, pooler)
+	k := New(t)
+	direct, err := url.Parse(k.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	through, err := url.Parse(k.Settings(nil)["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if through.Host != pooler || through.Path != direct.Path || through.User.String() != direct.User.String() {
+		t.Errorf("the settings have %s instead of %s", through, direct)
+	}
+	if own, err := url.Parse(need(t, EnvDatabase)); err != nil || direct.Host != own.Host {
+		t.Errorf("the test has %s, %v", direct, err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package testkit_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -8,23 +10,115 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/testkit"
 )
 
-// recorder records the errors that a check reports.
+// recorder records the errors that a check reports, and runs the check's cleanups.
 type recorder struct {
 	testing.TB
 	complaints []string
+	cleanups   []func()
 }
 
-func (r *recorder) Helper() {}
+func (r *recorder) Helper()          {}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Failed() bool     { return len(r.complaints) > 0 }
+func (r *recorder) Logf(format string, args ...any) {
+	r.complaints = append(r.complaints, "log: "+fmt.Sprintf(format, args...))
+}
+
 func (r *recorder) Errorf(format string, args ...any) {
 	r.complaints = append(r.complaints, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Fatal(args ...any) {
+	r.complaints = append(r.complaints, fmt.Sprint(args...))
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Fatal(fmt.Sprintf(format, args...))
+}
+
+// complaintsOf runs a test, with its cleanups, and returns everything that it reports.
+func complaintsOf(t *testing.T, test func(*recorder)) string {
+	t.Helper()
+	r, ended := &recorder{TB: t}, make(chan struct{})
+	go func() { // Fatal ends the goroutine
+		defer close(ended)
+		test(r)
+	}()
+	<-ended
+	for _, f := range slices.Backward(r.cleanups) {
+		f()
+	}
+	return strings.Join(r.complaints, "\n")
+}
+
+func TestAServiceThatDoesNotStartFailsTheTestWithItsReasonAndItsLog(t *testing.T) {
+	t.Parallel()
+	got := complaintsOf(t, func(r *recorder) {
+		testkit.New(r).Run(func(_ context.Context, p lifecycle.Process) error {
+			fmt.Fprintln(p.Stderr, "looked for the port")
+			return errors.New("the port is taken")
+		}, nil)
+		r.Errorf("Run has returned")
+	})
+	for _, want := range []string{"the service did not start: the port is taken", "the services logged:\nlooked for the port"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+	if strings.Contains(got, "Run has returned") {
+		t.Error("the test goes on without the service")
+	}
+}
+
+func TestAComponentThatFailsFailsTheTest(t *testing.T) {
+	t.Parallel()
+	got := complaintsOf(t, func(r *recorder) {
+		testkit.New(r).Start(func(context.Context) error { return errors.New("out of memory") })
+	})
+	if !strings.Contains(got, "the component ended with out of memory") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAMissingREADMEFailsTheTest(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "README.md")
+	if got := complaintsOf(t, func(r *recorder) { testkit.CheckSettings(r, missing, &settings{}) }); !strings.Contains(got, missing) {
+		t.Errorf("%q", got)
+	}
+}
+
+// With settings that are only half read, the test would check something else than it says.
+func TestSettingsThatCannotBeReadFailTheTest(t *testing.T) {
+	t.Parallel()
+	got := complaintsOf(t, func(r *recorder) {
+		var cfg struct {
+			Bytes int `env:"NATS_URL"`
+		}
+		testkit.New(r).Load(&cfg)
+	})
+	if !strings.Contains(got, "NATS_URL") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestATestWithoutServersSaysHowToRunIt(t *testing.T) { //nolint:paralleltest // it sets a variable of the whole process
+	t.Setenv(testkit.EnvNATS, "")
+	got := complaintsOf(t, func(r *recorder) { testkit.New(r) })
+	if !strings.Contains(got, testkit.EnvNATS) || !strings.Contains(got, "go run ./infra/local test") {
+		t.Errorf("%q", got)
+	}
 }
 
 type settings struct {
