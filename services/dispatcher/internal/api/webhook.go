@@ -42,9 +42,6 @@ type callbackResponse struct {
 	Message  string `json:"message,omitempty"`
 }
 
-// recordTimeout is the time limit for recording a callback.
-const recordTimeout = 20 * time.Second
-
 // Recording a callback is retried every retryInterval for retryFor. Many servers call back only
 // once and wait at least 10 s for the answer, so retryFor must be shorter. It must also be longer
 // than NATS needs to elect a leader.
@@ -57,18 +54,15 @@ const (
 // callback twice has the same effect as recording it once.
 func recordWithRetry(ctx context.Context, record func(context.Context) (analysis.Disposition, error)) (analysis.Disposition, error) {
 	deadline := time.Now().Add(retryFor)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	for {
-		tryCtx, cancel := context.WithDeadline(ctx, deadline)
-		disposition, err := record(tryCtx)
-		if fault.Stopped(tryCtx, err) && fault.Is(err, fault.Internal) {
+		disposition, err := record(ctx)
+		if fault.Stopped(ctx, err) && fault.Is(err, fault.Internal) {
 			err = fault.Unreachable("message bus", err) // the deadline ended between two calls of NATS, so the error has no kind
 		}
-		cancel()
 		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
-		if !retryable || time.Until(deadline) <= retryInterval {
-			return disposition, err
-		}
-		if wait.For(ctx, retryInterval) != nil {
+		if !retryable || time.Until(deadline) <= retryInterval || wait.For(ctx, retryInterval) != nil {
 			return disposition, err
 		}
 	}
@@ -91,9 +85,7 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// A callback is recorded even if the server disconnects after it has sent the body.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
-	defer cancel()
-	disposition, err := recordWithRetry(ctx, func(ctx context.Context) (analysis.Disposition, error) {
+	disposition, err := recordWithRetry(context.WithoutCancel(r.Context()), func(ctx context.Context) (analysis.Disposition, error) {
 		return h.core.Receive(ctx, caller, callback)
 	})
 	if err != nil {
