@@ -95,3 +95,22 @@ func TestWithoutTheSecretOfPrincipalsNobodyMayAsk(t *testing.T) {
 		t.Errorf("%d", got.StatusCode)
 	}
 }
+
+// A 404 would say that the result is not cached, which nobody knows.
+func TestWhileNATSIsUnavailableItIsUnknownWhetherAResultIsCached(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	nats := env.Proxy(env.Settings(nil)["NATS_URL"])
+	env.run(cached(map[string]string{"NATS_URL": nats.URL}))
+	env.analysed(result)
+	references, err := uploadrequest.Description{TokenID: 7}.Encode()
+	must(t, err)
+	alice := &principal.Principal{Owner: "alice", Scopes: []principal.Scope{principal.JobsRead}}
+	if got := env.head("7", sum, alice, references); got.StatusCode != http.StatusOK {
+		t.Fatalf("%d", got.StatusCode)
+	}
+	nats.Cut()
+	if got := env.head("7", sum, alice, references); got.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%d", got.StatusCode)
+	}
+}
