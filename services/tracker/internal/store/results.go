@@ -134,29 +134,27 @@ func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (c
 	if len(entries) != 1 {
 		return changes, false, nil
 	}
-	for id := range entries {
-		last, ok := s.recent.take(id)
-		if !ok && !beginJob(entries) {
-			return changes, false, nil
+	id := slices.Collect(maps.Keys(entries))[0]
+	last, ok := s.recent.take(id)
+	if !ok && !beginJob(entries) {
+		return changes, false, nil
+	}
+	write := func(changed []job.Record) (string, error) { return update(ctx, s.db, changed, last.written) }
+	if !ok {
+		last.Record, write = job.New(id), func(changed []job.Record) (string, error) { return insert(ctx, s.db, &changed[0]) }
+	}
+	changed, changes := merge([]job.Record{last.Record}, entries)
+	if len(changed) == 0 {
+		if ok {
+			s.recent.add([]job.Record{last.Record}, last.written)
 		}
-		write := func(changed []job.Record) (string, error) { return update(ctx, s.db, changed, last.written) }
-		if !ok {
-			last.Record, write = job.New(id), func(changed []job.Record) (string, error) { return insert(ctx, s.db, &changed[0]) }
-		}
-		changed, changes := merge([]job.Record{last.Record}, entries)
-		if len(changed) == 0 {
-			if ok {
-				s.recent.add([]job.Record{last.Record}, last.written)
-			}
-			return changes, true, nil
-		}
-		written, err := write(changed)
-		if err != nil || written == "" { // another process has written the row since
-			return job.Changes{}, false, err
-		}
-		s.recent.add(changed, written)
 		return changes, true, nil
 	}
+	written, err := write(changed)
+	if err != nil || written == "" { // another process has written the row since
+		return job.Changes{}, false, err
+	}
+	s.recent.add(changed, written)
 	return changes, true, nil
 }
 
