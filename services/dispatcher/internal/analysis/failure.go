@@ -14,6 +14,7 @@ type RejectedError struct {
 	Reason    string // the server's text, sanitized
 	Retryable bool   // the server may accept the request if the job is retried
 	Conflict  bool   // the status is 409, and the server states neither a code nor that a retry may succeed
+	Repeated  bool   // the server may have received the request before, by an earlier connection
 	Err       error  // cause for the log
 }
 

@@ -87,7 +87,7 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 // it has a job with this id.
 func (a attempt) received(err error) bool {
 	rejected, ok := errors.AsType[*RejectedError](err)
-	return ok && rejected.Conflict && a.again
+	return ok && rejected.Conflict && (a.again || rejected.Repeated)
 }
 
 // waits reports whether the attempt of a queue entry must still be sent. Its attempted event was

@@ -79,6 +79,8 @@ func TestAConflictMeansThatTheServerHasTheRequestOnlyIfItIsRepeated(t *testing.T
 		{attempt{again: true}, conflict, true},
 		{attempt{again: true}, fmt.Errorf("send: %w", conflict), true},
 		{attempt{}, conflict, false},
+		{attempt{}, &RejectedError{Conflict: true, Repeated: true}, true},
+		{attempt{}, &RejectedError{Repeated: true}, false},
 		{attempt{again: true}, other, false},
 		{attempt{again: true}, ErrUnanswered, false},
 		{attempt{again: true}, nil, false},

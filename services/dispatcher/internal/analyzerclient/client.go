@@ -131,8 +131,14 @@ func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Accep
 
 func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	var written atomic.Bool // if the whole request was written, the server may have accepted it
+	var writes atomic.Int32 // how often the whole request was written
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
+		WroteRequest: func(i httptrace.WroteRequestInfo) {
+			written.Store(i.Err == nil)
+			if i.Err == nil {
+				writes.Add(1)
+			}
+		},
 	}))
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -148,7 +154,15 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 		return analysis.Acceptance{ServerID: parseServerID(answer), Answer: answer, Unread: err}, nil
 	}
 	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
-	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
+	return analysis.Acceptance{}, c.responseError(resp, answer, readErr, int(writes.Load()) > 1+redirects(resp))
+}
+
+// redirects returns how many redirects led to a response.
+func redirects(resp *http.Response) (n int) {
+	for previous := resp.Request.Response; previous != nil; previous = previous.Request.Response {
+		n++
+	}
+	return n
 }
 
 // read reads the body of a response as analysis.Body.JSON returns it. It fails if the body is

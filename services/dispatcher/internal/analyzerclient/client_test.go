@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,6 +111,37 @@ func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
 		rejected, ok := errors.AsType[*analysis.RejectedError](err)
 		if !ok || strings.Contains(rejected.Reason, "TARGET_SERVER_URL must be the URL") != redirects {
 			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+// net/http sends a request again by itself if a reused connection breaks: the server may have read the
+// request and be handling it.
+func TestAConflictAfterABrokenConnectionIsMarkedAsRepeated(t *testing.T) {
+	t.Parallel()
+	var requests, breaks atomic.Int32
+	c := client(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch n := requests.Add(1); {
+		case n == 1: // its connection is reused
+		case n == 2 && breaks.Load() == 1:
+			panic(http.ErrAbortHandler)
+		case r.URL.Path == "/":
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		default:
+			w.WriteHeader(http.StatusConflict)
+		}
+	})
+	for _, broken := range []bool{true, false} {
+		requests.Store(0)
+		breaks.Add(1)
+		if _, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Submit(t.Context(), analysis.Request{JobID: "2", Attempt: 1})
+		rejected, ok := errors.AsType[*analysis.RejectedError](err)
+		if !ok || !rejected.Conflict || rejected.Repeated != broken {
+			t.Errorf("broken: %v, requests %d: %+v", broken, requests.Load(), err)
 		}
 	}
 }

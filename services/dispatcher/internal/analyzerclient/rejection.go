@@ -20,8 +20,10 @@ import (
 const maxErrorBytes = 64 << 10
 
 // responseError returns the error for a response whose status is not 2xx. The error means either
-// that the server is unavailable for now, or that it rejects the request for good.
-func (c *Client) responseError(resp *http.Response, answer []byte, readErr error) error {
+// that the server is unavailable for now, or that it rejects the request for good. repeated reports
+// whether net/http has sent the request twice: it does so if a reused connection breaks before the
+// response, since the request has an Idempotency-Key.
+func (c *Client) responseError(resp *http.Response, answer []byte, readErr error, repeated bool) error {
 	cause := errors.Join(fmt.Errorf("send an analysis request: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
@@ -36,7 +38,7 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 		}
 		return &analysis.RejectedError{
 			Code: code, Reason: reason, Retryable: retryable, Err: cause,
-			Conflict: s == http.StatusConflict && code == event.CodeAnalysisRejected && !retryable,
+			Conflict: s == http.StatusConflict && code == event.CodeAnalysisRejected && !retryable, Repeated: repeated,
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestAConflictIsMarkedUnlessTheServerStatesWhyOrWhetherARetryMaySucceed(t *t
 		{http.StatusUnprocessableEntity, `{"detail":"The job exists."}`, false},
 		{http.StatusMovedPermanently, ``, false},
 	} {
-		err := (&Client{}).responseError(&http.Response{StatusCode: c.status}, []byte(c.body), nil)
+		err := (&Client{}).responseError(&http.Response{StatusCode: c.status}, []byte(c.body), nil, false)
 		if rejected, ok := errors.AsType[*analysis.RejectedError](err); !ok || rejected.Conflict != c.conflict {
 			t.Errorf("%d %s: %+v", c.status, c.body, err)
 		}
