@@ -153,7 +153,7 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 		answer, err := c.read(resp) // the request is accepted even if the body cannot be read
 		return analysis.Acceptance{ServerID: parseServerID(answer), Answer: answer, Unread: err}, nil
 	}
-	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	answer, readErr := readError(resp)
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr, int(writes.Load()) > 1+redirects(resp))
 }
 
@@ -178,6 +178,19 @@ func (c *Client) read(resp *http.Response) ([]byte, error) {
 	return analysis.Body{
 		Bytes: text, Type: resp.Header.Get("Content-Type"), Encoding: resp.Header.Get("Content-Encoding"), Limit: c.maxAnswerBytes,
 	}.JSON()
+}
+
+// readError reads the first maxErrorBytes of the body of an error response. It returns the body as
+// analysis.Body.JSON does if it can be decoded, and as the server sent it otherwise.
+func readError(resp *http.Response) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	decoded, decodeErr := analysis.Body{
+		Bytes: text, Type: resp.Header.Get("Content-Type"), Encoding: resp.Header.Get("Content-Encoding"), Limit: maxErrorBytes,
+	}.JSON()
+	if decodeErr != nil {
+		return text, err
+	}
+	return decoded, err
 }
 
 // withoutURL removes the URL from an error of net/http, since the URL may contain credentials.

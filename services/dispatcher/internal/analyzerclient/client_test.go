@@ -115,6 +115,31 @@ func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
 	}
 }
 
+// The body of a rejection is decoded like that of any other answer.
+func TestTheReasonOfARejectionIsReadInAnyCharset(t *testing.T) {
+	t.Parallel()
+	const problem = `{"code":"bad-audio","detail":"no speech","retryable":true}`
+	for name, c := range map[string]struct{ body, kind, encoding, code, reason string }{
+		"a byte order mark": {"\xef\xbb\xbf" + problem, "application/problem+json", "", "bad-audio", "status 400: no speech"},
+		"UTF-16":            {"\xff\xfe" + strings.Join(strings.Split(problem, ""), "\x00") + "\x00", "application/json", "", "bad-audio", "status 400: no speech"},
+		"EUC-KR":            {"\xbc\xd2\xb8\xae", "text/plain; charset=euc-kr", "", "analysis-rejected", "status 400: 소리"},
+		"a form":            {"code=bad-audio&detail=no+speech&retryable=true", "application/x-www-form-urlencoded", "", "bad-audio", "status 400: no speech"},
+		"no known encoding": {"no speech", "text/plain", "br", "analysis-rejected", "status 400: no speech"},
+	} {
+		s := client(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.kind)
+			w.Header().Set("Content-Encoding", c.encoding)
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, c.body)
+		})
+		_, err := s.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+		rejected, ok := errors.AsType[*analysis.RejectedError](err)
+		if !ok || rejected.Code != c.code || !strings.HasSuffix(rejected.Reason, c.reason) || rejected.Retryable != (c.code == "bad-audio") {
+			t.Errorf("%s: %+v", name, err)
+		}
+	}
+}
+
 // net/http sends a request again by itself if a reused connection breaks: the server may have read the
 // request and be handling it.
 func TestAConflictAfterABrokenConnectionIsMarkedAsRepeated(t *testing.T) {
