@@ -27,11 +27,13 @@ func normalizeStatus(word string) string {
 	case "completed", "complete", "success", "successful", "succeeded", "succeed", "done", "ok", "finished", "finish", "processed":
 		return statusCompleted
 	case "failed", "fail", "failure", "error", "errored", "exception", "rejected", "canceled", "cancelled", "aborted", "revoked",
-		"stopped", "terminated", "killed", "crashed", "timeout", "timedout", "expired":
+		"stopped", "terminated", "killed", "crashed", "timeout", "timedout", "expired", "outofmemory", "nodefail":
 		return statusFailed
 	case "processing", "running", "pending", "queued", "accepted", "started", "received", "inprogress", "progress",
 		"starting", "notstarted", "inqueue", "waiting", "scheduled", "submitted", "created", "retry", "retrying", "analyzing", "analysing",
-		"active", "delayed", "paused", "prioritized", "waitingchildren", "deferred", "enqueued", "runnable":
+		"active", "delayed", "paused", "prioritized", "waitingchildren", "deferred", "enqueued", "runnable",
+		"validating", "preparing", "initializing", "loading", "booting", "configuring", "transcribing", "finalizing", "completing",
+		"suspended", "stopping", "canceling", "cancelling":
 		return statusProcessing
 	default:
 		return ""
@@ -58,7 +60,11 @@ const (
 
 // isResults reports whether servers send results in the member with the given name.
 func isResults(name string) bool {
-	return name == "analysis_results" || name == "analysisResults" || name == "result" || name == "results"
+	switch name {
+	case "analysis_results", "analysisResults", "result", "results", "output":
+		return true
+	}
+	return false
 }
 
 // fields are the members of a report, before validation.
@@ -69,7 +75,10 @@ type fields struct {
 	Camel    json.RawMessage `json:"analysisResults"` // the names of members in Java, C# and JavaScript
 	Result   json.RawMessage `json:"result"`
 	Plural   json.RawMessage `json:"results"`
-	Data     json.RawMessage `json:"data"` // used as results if a callback has none of the above
+	Output   json.RawMessage `json:"output"`   // used as results if the report states completion
+	Done     json.RawMessage `json:"done"`     // used as status if there is none: false means processing
+	Response json.RawMessage `json:"response"` // the results of an operation that is done
+	Data     json.RawMessage `json:"data"`     // used as results if a callback has none of the above
 	Progress json.RawMessage `json:"progress"`
 	Error    json.RawMessage `json:"error"`
 	Message  json.RawMessage `json:"message"`
@@ -99,7 +108,14 @@ func parseFields(body []byte) (fields, error) {
 	if err != nil {
 		return f, fault.MalformedJSON("The body is no JSON object.", err)
 	}
-	for _, results := range []json.RawMessage{f.Camel, f.Result, f.Plural} {
+	candidates := []json.RawMessage{f.Camel, f.Result, f.Plural}
+	if f.stated() == statusCompleted {
+		candidates = append(candidates, f.Output)
+	}
+	if _, operation := f.done(); operation {
+		candidates = append(candidates, f.Response)
+	}
+	for _, results := range candidates {
 		if !present(f.Results) {
 			f.Results = results
 		}
@@ -116,7 +132,26 @@ func (f fields) stated() string {
 			return status
 		}
 	}
-	return ""
+	status, _ := f.done()
+	return status
+}
+
+// done returns the status of a long-running operation, as Google's services report it: done is a
+// boolean, and an operation that is done has an error or a response. It returns false if the report has
+// a status or a state, or no such boolean.
+func (f fields) done() (status string, operation bool) {
+	switch {
+	case present(f.Status) || present(f.State):
+		return "", false
+	case string(f.Done) == "false":
+		return statusProcessing, true
+	case string(f.Done) == "true" && IsError(f.Error):
+		return statusFailed, true
+	case string(f.Done) == "true":
+		return statusCompleted, true
+	default:
+		return "", false
+	}
 }
 
 // status returns the status of the report, or false if the status is unknown. A report without a
@@ -255,65 +290,6 @@ func (f fields) reported() fields {
 		return inner
 	}
 	return f
-}
-
-// outcome parses the answer to a request. A server that finishes the analysis before it answers
-// sends the outcome in the answer. outcome returns nil if the answer only accepts the request:
-//
-//   - Results that are a string or a number are not an outcome, and neither are results that only
-//     acknowledge the request, nor the status "ok" alone: servers accept requests with all of them.
-//   - An error without a status is a failure only if the answer contains no id of the analysis:
-//     without an id, the server has not begun an analysis.
-//
-// outcome returns an error if the answer may be the outcome and cannot be parsed.
-func (a Acceptance) outcome() (*report, error) {
-	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
-		return nil, a.Unread
-	}
-	f, err := parseFields(a.Answer)
-	if err != nil {
-		return nil, err
-	}
-	f = f.reported()
-	var r report
-	switch status, _ := f.status(); {
-	case status == statusCompleted && structured(unquote(f.Results)) && !acknowledge(f.Results):
-		r = f.completed()
-	case status == statusFailed && (f.stated() != "" || a.ServerID == "" && f.saysError()):
-		r = f.failed()
-	default:
-		return nil, nil
-	}
-	return &r, nil
-}
-
-// acknowledge reports whether the results in an answer only acknowledge a request: they have an id of
-// the analysis or the status that it is running, and nothing else but a progress and a message. Some
-// frameworks, such as ASP.NET Boilerplate, wrap every answer in a member result.
-func acknowledge(results json.RawMessage) bool {
-	const longest = 1 << 10 // bytes of an acknowledgement
-	var members map[string]json.RawMessage
-	if len(results) > longest || json.Unmarshal(unquote(results), &members) != nil {
-		return false
-	}
-	acknowledges := false
-	for name, value := range members {
-		switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name)) {
-		case "jobid", "taskid", "requestid", "id":
-			acknowledges = true
-		case "message", "progress":
-		case "status", "state":
-			switch (fields{Status: value}).stated() {
-			case statusProcessing:
-				acknowledges = true
-			case statusCompleted, statusFailed:
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return acknowledges
 }
 
 // saysError reports whether the report contains an error, or "success": false. An empty or false
