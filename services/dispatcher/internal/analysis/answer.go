@@ -11,8 +11,9 @@ import (
 //
 //   - Results that are a string or a number are not an outcome, and neither are results that only
 //     acknowledge the request, nor the status "ok" alone: servers accept requests with all of them.
-//   - An error without a status is a failure only if the answer contains no id of the analysis:
-//     without an id, the server has not begun an analysis.
+//   - An error without a known status is a failure only if the answer contains no id of the analysis:
+//     without an id, the server has not begun an analysis. Some servers send the HTTP status of the
+//     error as status.
 //
 // outcome returns an error if the answer may be the outcome and cannot be parsed.
 func (a Acceptance) outcome() (*report, error) {
@@ -28,7 +29,7 @@ func (a Acceptance) outcome() (*report, error) {
 	switch status, _ := f.status(); {
 	case status == statusCompleted && structured(unquote(f.Results)) && !acknowledge(f.Results):
 		r = f.completed()
-	case status == statusFailed && (f.stated() != "" || a.ServerID == "" && f.saysError()):
+	case f.stated() == statusFailed, f.stated() == "" && status != statusCompleted && a.ServerID == "" && f.saysError():
 		r = f.failed()
 	default:
 		return nil, nil

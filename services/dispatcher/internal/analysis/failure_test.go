@@ -60,6 +60,8 @@ func TestTheReasonOfAFailureIsFoundUnderEveryUsualName(t *testing.T) {
 		`{"status":"failed","error":"","message":"no speech"}`:           "no speech",
 		`{"status":"failed","error":null,"detail":[{"msg":"x"}]}`:        `[{"msg":"x"}]`,
 		`{"status":"failed","error":"no speech","message":"it failed"}`:  "no speech",
+		`{"status":"failed","error":null,"errors":[{"message":"x"}]}`:    `[{"message":"x"}]`,
+		`{"errors":["no speech"],"analysis_results":{}}`:                 `["no speech"]`,
 		`{"status":"failed","error":7}`:                                  "7",
 		`{"state":"FAILURE","result":"ValueError('no speech')"}`:         "ValueError('no speech')",
 		`{"status":"failed","error":"no speech","result":"x"}`:           "no speech",

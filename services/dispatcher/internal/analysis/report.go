@@ -81,6 +81,7 @@ type fields struct {
 	Data     json.RawMessage `json:"data"`     // used as results if a callback has none of the above
 	Progress json.RawMessage `json:"progress"`
 	Error    json.RawMessage `json:"error"`
+	Errors   json.RawMessage `json:"errors"` // used as error if there is none, as in GraphQL
 	Message  json.RawMessage `json:"message"`
 	Detail   json.RawMessage `json:"detail"`
 	Reason   json.RawMessage `json:"reason"`
@@ -107,6 +108,9 @@ func parseFields(body []byte) (fields, error) {
 	}
 	if err != nil {
 		return f, fault.MalformedJSON("The body is no JSON object.", err)
+	}
+	if !present(f.Error) && IsError(f.Errors) {
+		f.Error = f.Errors
 	}
 	candidates := []json.RawMessage{f.Camel, f.Result, f.Plural}
 	if f.stated() == statusCompleted {

@@ -66,6 +66,14 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 		`{"name":"operations/1","done":true,"error":{"code":3}}`:                               statusFailed,
 		`{"name":"operations/1","metadata":{}}`:                                                "",
 		`{"status":"ok","response":{"queue":3}}`:                                               "",
+		`{"status":500,"error":"Internal Server Error"}`:                                       statusFailed,
+		`{"status":"unavailable","error":"no model"}`:                                          statusFailed,
+		`{"status":"unavailable"}`:                                                             "",
+		`{"status":202,"error":null}`:                                                          "",
+		`{"result":"queued","error":"slow disk"}`:                                              "",
+		`{"data":null,"errors":[{"message":"no model"}]}`:                                      statusFailed,
+		`{"data":null,"errors":[]}`:                                                            "",
+		`{"succeeded":true,"errors":[],"result":{"a":1}}`:                                      statusCompleted,
 		`{"result":{"id":"` + strings.Repeat("x", 1100) + `"}}`:                                statusCompleted,
 	} {
 		r, err := Acceptance{Answer: []byte(answer)}.outcome()
