@@ -58,6 +58,9 @@ func TestAnAnswerInAnyFormIsTheOutcome(t *testing.T) {
 		"UTF-16":           {"\xff\xfe" + strings.Join(strings.Split(`{"result":{"a":1}}`, ""), "\x00") + "\x00", "Content-Type", "application/json", `{"a":1}`},
 		"a form":           {`status=ok&result=%7B%22a%22%3A1%7D`, "Content-Type", "application/x-www-form-urlencoded", `{"a":1}`},
 		"JSON in a string": {`"{\"result\":{\"a\":1}}"`, "Content-Type", "application/json", `{"a":1}`},
+		"an array of one":  {`[{"status":"completed","result":{"a":1}}]`, "Content-Type", "application/json", `{"a":1}`},
+		"lines":            {"{\"status\":\"running\"}\n{\"status\":\"completed\",\"result\":{\"a\":1}}\n", "Content-Type", "application/x-ndjson", `{"a":1}`},
+		"events":           {"data: {\"status\":\"running\"}\n\ndata: {\"result\":{\"a\":1}}\n\n", "Content-Type", "text/event-stream", `{"a":1}`},
 		"a string of JSON": {`{"status":"completed","result":"{\"a\":1}"}`, "Content-Type", "application/json", `"{\"a\":1}"`},
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {

@@ -15,9 +15,11 @@ import (
 //     without an id, the server has not begun an analysis. Some servers send the HTTP status of the
 //     error as status.
 //
-// outcome returns an error if the answer may be the outcome and cannot be parsed.
+// outcome returns an error if the answer may be the outcome and cannot be parsed. An array may have the
+// results of an analysis, and a page of HTML is usually the answer of a proxy, which has not forwarded
+// the request. Any other text accepts the request.
 func (a Acceptance) outcome() (*report, error) {
-	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
+	if a.Unread != nil || !bytes.ContainsAny(a.Answer[:min(len(a.Answer), 1)], "{[<") {
 		return nil, a.Unread
 	}
 	f, err := parseFields(a.Answer)

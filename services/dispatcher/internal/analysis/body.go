@@ -38,8 +38,9 @@ func (b Body) parse() (report, error) {
 	return parseReport(text)
 }
 
-// JSON returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, or JSON in a
-// JSON string. It returns any other text unchanged.
+// JSON returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, JSON in a JSON
+// string, an array of one object, or a stream of objects, of which it returns the last one. It returns
+// any other text unchanged.
 func (b Body) JSON() ([]byte, error) {
 	plain, err := b.decompress()
 	if err != nil {
@@ -47,6 +48,9 @@ func (b Body) JSON() ([]byte, error) {
 	}
 	mediaType, parameters, _ := mime.ParseMediaType(b.Type)
 	text := bytes.TrimSpace(toUTF8(plain, parameters["charset"]))
+	if last := lastOfStream(text, mediaType); last != nil {
+		return last, nil
+	}
 	if bytes.HasPrefix(text, []byte("{")) {
 		return text, nil // the Content-Type is ignored, since some HTTP clients declare every body as a form
 	}
@@ -57,7 +61,7 @@ func (b Body) JSON() ([]byte, error) {
 	case "multipart/form-data":
 		form, err = parseMultipart(text, parameters["boundary"])
 	default:
-		return unquote(text), nil
+		return onlyElement(unquote(text)), nil
 	}
 	if err != nil {
 		return nil, fault.MalformedRequest("The form could not be read.", err)

@@ -83,6 +83,27 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 	}
 }
 
+// Such an answer is no acceptance for certain: the stream of its job must show that it was not
+// understood.
+func TestAnAnswerThatIsAnArrayOrAPageIsRefused(t *testing.T) {
+	t.Parallel()
+	for answer, refused := range map[string]bool{
+		`[{"label":"a","score":0.9},{"label":"b","score":0.1}]`: true,
+		`[]`: true,
+		`<!DOCTYPE html><html><body>Under maintenance</body></html>`: true,
+		`OK`:                                 false,
+		`"queued"`:                           false,
+		`17`:                                 false,
+		``:                                   false,
+		`{"message":"Workflow was started"}`: false,
+	} {
+		r, err := Acceptance{Answer: []byte(answer)}.outcome()
+		if r != nil || (err != nil) != refused || refused && fault.As(err).Code != "malformed-json" {
+			t.Errorf("%s: %+v, %v", answer, r, err)
+		}
+	}
+}
+
 func TestAWrappedFailureCompletesNoJob(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
