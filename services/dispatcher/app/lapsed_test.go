@@ -145,6 +145,46 @@ func TestARunningAnalysisIsWaitedForWithoutANextAttempt(t *testing.T) {
 	}
 }
 
+// The server may be computing: a next attempt would have it analyse the same recording twice, and make
+// the callback of the first stale.
+func TestALapsedAttemptIsNotFollowedByTheNextWhileItsStateCannotBeKnown(t *testing.T) {
+	t.Parallel()
+	for name, temporary := range map[string]func(http.ResponseWriter){
+		"429": status(http.StatusTooManyRequests), "502": status(http.StatusBadGateway), "503": status(http.StatusServiceUnavailable),
+		"202": status(http.StatusAccepted), "204": status(http.StatusNoContent),
+		"a broken connection": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newEnv(t)
+			settings, polls := env.statusServer("100ms", func(w http.ResponseWriter, _ int) {
+				if name == "429" {
+					w.Header().Set("Retry-After", "1")
+				}
+				temporary(w)
+			})
+			env.run(settings)
+			env.statusSeen(settings["ANALYSIS_STATUS_URL"])
+			job, hook := env.dispatched()
+			env.lapse(job, 1)
+			before := len(polls())
+			testkit.Eventually(t, func() error {
+				if n := len(polls()); n < before+3 {
+					return fmt.Errorf("polled %d times, before that %d times", n, before)
+				}
+				return nil
+			})
+			if n := len(env.analyzer.of(job)); n != 1 {
+				t.Errorf("%d requests", n)
+			}
+			if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
+				t.Errorf("%+v", got)
+			}
+			testkit.Await[event.Completed](env.Kit, env.bus, job)
+		})
+	}
+}
+
 func TestAnAnalysisWithoutAServerIDIsNotPolledByIt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -2,8 +2,12 @@ package app_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -127,6 +131,50 @@ func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 
 // The first poll gets a 404, because the server registers an analysis a moment after it accepts the
 // request. The poll must be repeated long before the poll interval, which is an hour.
+// statusServer starts a server of a status URL. It returns the settings with it, and the times of its
+// polls so far.
+func (env *env) statusServer(interval string, answer func(w http.ResponseWriter, n int)) (settings map[string]string, polls func() []time.Time) {
+	env.t.Helper()
+	var mu sync.Mutex
+	var times []time.Time
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		times = append(times, time.Now())
+		n := len(times)
+		mu.Unlock()
+		answer(w, n)
+	}))
+	env.t.Cleanup(s.Close)
+	settings = map[string]string{"ANALYSIS_STATUS_URL": s.URL + "/{job_id}", "ANALYSIS_POLL_INTERVAL": interval}
+	return settings, func() []time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(times)
+	}
+}
+
+func TestAStatusURLThatIsBusyIsPolledAfterItsRetryAfter(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	settings, polls := env.statusServer("100ms", func(w http.ResponseWriter, n int) {
+		switch n {
+		case 1:
+			_, _ = io.WriteString(w, `{"status":"processing"}`)
+		case 2:
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusTooManyRequests)
+		default:
+			_, _ = io.WriteString(w, `{"status":"completed","result":{"a":1}}`)
+		}
+	})
+	env.run(settings)
+	job, _ := env.dispatched()
+	testkit.Await[event.Completed](env.Kit, env.bus, job)
+	if at := polls(); len(at) != 3 || at[2].Sub(at[1]) < 2*time.Second-slack {
+		t.Errorf("polled at %v", at)
+	}
+}
+
 func TestTheFirstPollIsRepeatedIfItIsAnsweredWith404(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

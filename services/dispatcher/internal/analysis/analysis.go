@@ -91,6 +91,14 @@ var ErrUnanswered = errors.New("the analysis server did not answer in time")
 // restarted. Otherwise the server may not have the route at all (Dependencies.StatusSeen).
 var ErrUnknownAnalysis = errors.New("the analysis server does not know the analysis")
 
+// ErrUnfinished means that the status URL responded with 202 or 204 and without a body: the analysis is
+// not finished.
+var ErrUnfinished = errors.New("the analysis is not finished")
+
+// CodeUnavailable is the code of an error with which the server has answered that it is unavailable or
+// busy. RetryAfter of the error is the time that the server has asked for.
+const CodeUnavailable = "analysis-unavailable"
+
 // Analyzer is the analysis server.
 type Analyzer interface {
 	// Submit sends a request. After a *RejectedError or ErrUnanswered the caller must not send the
@@ -99,7 +107,8 @@ type Analyzer interface {
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
 	// Status requests the state of an analysis that the server has accepted. It returns the
-	// response in the form of Body.JSON, or nil if there is no status URL for the analysis.
+	// response in the form of Body.JSON, or nil if there is no status URL for the analysis. An error
+	// of the kind fault.Unavailable means that the state may be known later.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
 	// Paused returns for how long Submit sends no requests because the server is unavailable; 0

@@ -18,6 +18,7 @@ const (
 	unreachableDelay = 3 * time.Second // after the status URL could not be reached
 	confirmDelay     = time.Second     // after the server answered that it does not know the analysis
 	requestedDelay   = time.Second     // while the server has not yet answered the request of the attempt
+	maxPollDelay     = time.Hour       // longest delay that a server can request
 )
 
 // HandleDispatched polls the status URL about an accepted attempt. While the analysis runs,
@@ -117,7 +118,7 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 		return d.makeNextAttempt(ctx, log, number, backoff)
 	case err != nil:
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("analysis status unknown")
-		return pollAgain(min(unreachableDelay, d.options.PollInterval))
+		return pollAgain(max(min(unreachableDelay, d.options.PollInterval), requestedPause(err)))
 	case r == nil || r.status == statusProcessing:
 		d.polled.set(job, time.Now())
 		return pollAgain(min(d.options.PollInterval, silence)) // after this time the server may have reported progress
@@ -125,6 +126,15 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 		_, err := d.recordOutcome(ctx, job, number, *r)
 		return err
 	}
+}
+
+// requestedPause returns for how long the server has asked not to be polled, at most maxPollDelay; 0 if
+// it has not asked for that.
+func requestedPause(err error) time.Duration {
+	if f := fault.As(err); f.Code == CodeUnavailable {
+		return min(f.RetryAfter, maxPollDelay)
+	}
+	return 0
 }
 
 // confirmUnknown polls once more, after confirmDelay, because the server has answered that it does
@@ -157,14 +167,17 @@ func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.L
 }
 
 // status polls the status URL about a job's newest accepted attempt. It returns nil if the answer
-// has no usable status. A status that can be parsed sets StatusSeen.
+// has no usable status. A status that can be parsed sets StatusSeen, and so does ErrUnfinished.
 func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*report, error) {
 	dispatched, _ := event.Last[event.Dispatched](log)
 	answer, err := d.Analyzer.Status(ctx, job, dispatched.AnalysisJobID)
-	if err != nil {
+	r, ok := report{status: statusProcessing}, errors.Is(err, ErrUnfinished)
+	if err != nil && !ok {
 		return nil, err
 	}
-	r, ok := parseStatus(answer)
+	if !ok {
+		r, ok = parseStatus(answer)
+	}
 	if !ok {
 		if len(answer) > 0 {
 			d.noStatus.Do(func() {

@@ -98,6 +98,49 @@ func TestTheStatusURLMayRedirectAndAnswerWithAnySuccess(t *testing.T) {
 	}
 }
 
+func TestAnAnswerOfTheStatusURLSaysWhetherTheStateMayBeKnownLater(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status     int
+		retryAfter string
+		later      bool
+		least      time.Duration // RetryAfter of the error
+		is         error
+	}{
+		"429":                {http.StatusTooManyRequests, "", true, 30 * time.Second, nil},
+		"429 and seconds":    {http.StatusTooManyRequests, "7", true, 7 * time.Second, nil},
+		"429 and a date":     {http.StatusTooManyRequests, time.Now().UTC().Add(time.Minute).Format(http.TimeFormat), true, 50 * time.Second, nil},
+		"503 and seconds":    {http.StatusServiceUnavailable, "7", true, 7 * time.Second, nil},
+		"502 of a proxy":     {http.StatusBadGateway, "", true, 0, nil},
+		"500":                {http.StatusInternalServerError, "", false, 0, nil},
+		"401":                {http.StatusUnauthorized, "", false, 0, nil},
+		"404":                {http.StatusNotFound, "", false, 0, analysis.ErrUnknownAnalysis},
+		"202 without a body": {http.StatusAccepted, "", false, 0, analysis.ErrUnfinished},
+		"204":                {http.StatusNoContent, "", false, 0, analysis.ErrUnfinished},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if c.retryAfter != "" {
+				w.Header().Set("Retry-After", c.retryAfter)
+			}
+			w.WriteHeader(c.status)
+		}))
+		t.Cleanup(s.Close)
+		target, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := analyzerclient.New(analyzerclient.Options{
+			Target: target, Concurrency: 1, BreakerFailures: 1, Log: zerolog.Nop(), Status: analyzerclient.StatusURL(s.URL + "/{job_id}"), MaxStatusBytes: 1000,
+		})
+		_, err = status.Status(t.Context(), "7", "")
+		if err == nil || fault.Is(err, fault.Unavailable) != c.later || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %v", name, err)
+		} else if got := fault.As(err).RetryAfter; c.later && (got < c.least || got > c.least+10*time.Second) {
+			t.Errorf("%s: after %v", name, got)
+		}
+	}
+}
+
 func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
 	t.Parallel()
 	for code, redirects := range map[int]bool{

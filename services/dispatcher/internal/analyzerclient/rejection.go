@@ -47,7 +47,7 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 // from its Retry-After header; 0 if there is none.
 func unavailable(cause error, retryAfter time.Duration) error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Code: "analysis-unavailable", RetryAfter: retryAfter, Err: cause,
+		Kind: fault.Unavailable, Code: analysis.CodeUnavailable, RetryAfter: retryAfter, Err: cause,
 		Detail: "The analysis server is busy or away.",
 	}
 }

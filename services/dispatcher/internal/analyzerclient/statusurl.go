@@ -1,6 +1,7 @@
 package analyzerclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 
 	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/problem"
 	"sori.internal/shared/trace"
 )
 
@@ -64,6 +66,9 @@ func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), ser
 // statusTimeout is the timeout of a request to the status URL.
 const statusTimeout = 10 * time.Second
 
+// busyDelay is the time until the next request to a status URL that answers 429 without Retry-After.
+const busyDelay = 30 * time.Second
+
 // Status implements analysis.Analyzer.
 func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
 	resp, err := c.askStatusURL(ctx, http.MethodGet, job, serverID)
@@ -74,14 +79,33 @@ func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, erro
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
 		return nil, analysis.ErrUnknownAnalysis
 	}
-	if resp.StatusCode < 200 || resp.StatusCode >= 300 { // some servers answer 202 while the analysis is running
-		return nil, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
+	if resp.StatusCode < 200 || resp.StatusCode >= 300 {
+		return nil, statusError(resp)
 	}
 	answer, err := c.read(resp)
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of the status url: %w", err)
 	}
+	if len(answer) == 0 && (resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent) {
+		return nil, analysis.ErrUnfinished
+	}
 	return answer, nil
+}
+
+// statusError returns the error for an answer of the status URL whose status is neither 2xx nor 404 or
+// 410. After 500 the server is not asked again for now: many servers answer so about an analysis that
+// they do not know.
+func statusError(resp *http.Response) error {
+	cause := fmt.Errorf("poll the status url: status %d", resp.StatusCode)
+	retryAfter := problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		return unavailable(cause, cmp.Or(retryAfter, busyDelay))
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return unavailable(cause, retryAfter)
+	default:
+		return cause
+	}
 }
 
 // Cancel implements analysis.Analyzer: it sends DELETE to the status URL.
