@@ -17,6 +17,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -151,7 +152,7 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		answer, err := c.read(resp) // the request is accepted even if the body cannot be read
-		return analysis.Acceptance{ServerID: parseServerID(answer), Answer: answer, Unread: err}, nil
+		return analysis.Acceptance{ServerID: cmp.Or(parseServerID(answer), c.serverIDIn(resp)), Answer: answer, Unread: err}, nil
 	}
 	answer, readErr := readError(resp)
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr, int(writes.Load()) > 1+redirects(resp))
@@ -263,6 +264,7 @@ func parseServerID(answer []byte) string {
 		Error  json.RawMessage `json:"error"`
 		Result json.RawMessage `json:"result"`
 		Data   json.RawMessage `json:"data"`
+		Name   json.RawMessage `json:"name"`
 	}
 	if json.Unmarshal(answer, &a) != nil {
 		return ""
@@ -272,7 +274,32 @@ func parseServerID(answer []byte) string {
 		return top.named()
 	}
 	result, data := idsIn(a.Result), idsIn(a.Data)
-	return cmp.Or(top.named(), result.named(), data.named(), serverID(top.ID), serverID(result.ID), serverID(data.ID))
+	return cmp.Or(top.named(), result.named(), data.named(), serverID(top.ID), serverID(result.ID), serverID(data.ID), operationID(a.Name))
+}
+
+// operationID returns the id in the name of a long-running operation, as Google's services return it:
+// operations/17, or a longer path that ends so. It returns "" for any other name.
+func operationID(name json.RawMessage) string {
+	if _, id, ok := strings.Cut(serverID(name), "operations/"); ok {
+		return id
+	}
+	return ""
+}
+
+// serverIDIn returns the server's id of the analysis from the headers of an acceptance that have the URL
+// of its status: Operation-Location and Azure-AsyncOperation of Azure's services, and Location.
+func (c *Client) serverIDIn(resp *http.Response) string {
+	if !c.status.needsServerID() {
+		return ""
+	}
+	for _, name := range []string{"Operation-Location", "Azure-AsyncOperation", "Location"} {
+		if reference, err := resp.Request.URL.Parse(resp.Header.Get(name)); err == nil && resp.Header.Get(name) != "" {
+			if id := c.status.serverIDIn(reference); id != "" {
+				return id
+			}
+		}
+	}
+	return ""
 }
 
 // serverID returns an id, which may be a string or a number. The digits of a number are returned as

@@ -1,6 +1,8 @@
 package analyzerclient
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -35,12 +37,49 @@ func TestTheServersIDIsFoundUnderEveryUsualName(t *testing.T) {
 		`{"error":false,"data":{"id":17}}`:                "17",
 		`{"error":{},"result":{"id":17}}`:                 "17",
 		`{"data":[{"id":17}]}`:                            "",
+		`{"name":"operations/a-17","done":false}`:         "a-17",
+		`{"name":"projects/p/operations/17"}`:             "17",
+		`{"id":1,"name":"operations/a-17"}`:               "1",
+		`{"name":"speech-analyzer"}`:                      "",
+		`{"name":"operations/"}`:                          "",
+		`{"name":{"a":"operations/1"}}`:                   "",
 		`{"status":"accepted"}`:                           "",
 		`[1]`:                                             "",
 		`OK`:                                              "",
 	} {
 		if id := parseServerID([]byte(answer)); id != want {
 			t.Errorf("%.80s: %q", answer, id)
+		}
+	}
+}
+
+func TestTheServersIDIsFoundInTheURLOfItsStatus(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		template          StatusURL
+		header, url, want string
+	}{
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/v1/jobs/a-17", "a-17"},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "jobs/a-17", "a-17"},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "http://10.0.0.1:8000/v1/jobs/a%20%2317?x=1#y", "a #17"},
+		{"https://h/v1/jobs/{analysis_job_id}/status?v=1", "Operation-Location", "https://h/v1/jobs/17/status?v=2", "17"},
+		{"https://h/operations/{analysis_job_id}", "Azure-AsyncOperation", "https://h/operations/17", "17"},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/v1/jobs/", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/v1/jobs/17/status", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/v1/jobs/17%2Fstatus", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/other/17", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "/v1/jobs/%00", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "Location", "://", ""},
+		{"https://h/v1/jobs/{analysis_job_id}", "X-Location", "/v1/jobs/17", ""},
+		{"https://h/v1/jobs?id={analysis_job_id}", "Location", "/v1/jobs?id=17", ""},
+		{"https://h/v1/jobs/{job_id}/{analysis_job_id}", "Location", "/v1/jobs/5/17", ""},
+		{"https://h/v1/jobs/{job_id}", "Location", "/v1/jobs/17", ""},
+		{"", "Location", "/v1/jobs/17", ""},
+	} {
+		resp := &http.Response{Header: http.Header{}, Request: httptest.NewRequest(http.MethodPost, "http://10.0.0.1:8000/v1/analyze", nil)}
+		resp.Header.Set(c.header, c.url)
+		if id := (&Client{status: c.template}).serverIDIn(resp); id != c.want {
+			t.Errorf("%s, %s: %s: %q", c.template, c.header, c.url, id)
 		}
 	}
 }

@@ -59,6 +59,24 @@ func (s StatusURL) expand(job, serverID string) string {
 	return strings.NewReplacer(serverIDPlaceholder, escaped, jobIDPlaceholder, job).Replace(string(s))
 }
 
+// serverIDIn returns the id of the analysis in the URL of its status, which a server may send in a header
+// of its acceptance instead of the id. It returns "" if the path of the URL has another form than that
+// of the template.
+func (s StatusURL) serverIDIn(statusURL *url.URL) string {
+	template, err := url.Parse(string(s))
+	if err != nil {
+		return ""
+	}
+	before, after, _ := strings.Cut(template.EscapedPath(), url.PathEscape(serverIDPlaceholder))
+	id, isBefore := strings.CutPrefix(statusURL.EscapedPath(), before)
+	id, isAfter := strings.CutSuffix(id, after)
+	id, err = url.PathUnescape(id)
+	if err != nil || !isBefore || !isAfter || strings.Contains(id, "/") || id != analysis.Sanitize(id, maxServerID) {
+		return ""
+	}
+	return id
+}
+
 // needsServerID reports whether the URL has a placeholder for the analysis server's id of the
 // analysis.
 func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), serverIDPlaceholder) }
