@@ -77,7 +77,7 @@ type Request struct {
 type Acceptance struct {
 	ServerID string // the server's id of the analysis; empty if the response has none
 	Answer   []byte // the response as Body.JSON returns it; it may contain the results
-	Unread   error  // why the response could not be read; nil if it was read
+	Unread   error  // why the response could not be read to its end; nil if it was read
 }
 
 // ErrUnanswered means that the server has received the whole request and did not respond in time.

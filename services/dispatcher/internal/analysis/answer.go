@@ -15,12 +15,20 @@ import (
 //     without an id, the server has not begun an analysis. Some servers send the HTTP status of the
 //     error as status.
 //
-// outcome returns an error if the answer may be the outcome and cannot be parsed. An array may have the
+// outcome returns an error if the answer may be the outcome and cannot be parsed. An answer whose end is
+// missing is an outcome only if its object is complete: some servers keep a stream open after its last
+// event, or state a wrong Content-Length. An array may have the
 // results of an analysis, and a page of HTML is usually the answer of a proxy, which has not forwarded
 // the request. Any other text accepts the request.
 func (a Acceptance) outcome() (*report, error) {
-	if a.Unread != nil || !bytes.ContainsAny(a.Answer[:min(len(a.Answer), 1)], "{[<") {
+	if a.Unread != nil {
+		if r, err := (Acceptance{Answer: a.Answer}).outcome(); r != nil && err == nil {
+			return r, nil
+		}
 		return nil, a.Unread
+	}
+	if !bytes.ContainsAny(a.Answer[:min(len(a.Answer), 1)], "{[<") {
+		return nil, nil
 	}
 	f, err := parseFields(a.Answer)
 	if err != nil {

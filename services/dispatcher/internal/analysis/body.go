@@ -38,6 +38,9 @@ func (b Body) parse() (report, error) {
 	return parseReport(text)
 }
 
+// formType is the media type of a form in which a body has no boundaries.
+const formType = "application/x-www-form-urlencoded"
+
 // JSON returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, JSON in a JSON
 // string, an array of one object, or a stream of objects, of which it returns the last one. It returns
 // any other text unchanged.
@@ -56,7 +59,7 @@ func (b Body) JSON() ([]byte, error) {
 	}
 	var form url.Values
 	switch mediaType {
-	case "application/x-www-form-urlencoded":
+	case formType:
 		form, err = url.ParseQuery(string(text))
 	case "multipart/form-data":
 		form, err = parseMultipart(text, parameters["boundary"])
@@ -67,6 +70,17 @@ func (b Body) JSON() ([]byte, error) {
 		return nil, fault.MalformedRequest("The form could not be read.", err)
 	}
 	return formJSON(form, parameters["charset"])
+}
+
+// Object returns the JSON object in a body whose end is missing, or nil if the object is not complete.
+// A form has no end by which that could be known.
+func (b Body) Object() []byte {
+	text, err := b.JSON()
+	mediaType, _, _ := mime.ParseMediaType(b.Type)
+	if err != nil || mediaType == formType || !isJSONObject(text) {
+		return nil
+	}
+	return text
 }
 
 // toUTF8 converts a text to UTF-8 if it begins with a byte order mark or has another charset. A

@@ -104,6 +104,23 @@ func TestAnAnswerThatIsAnArrayOrAPageIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWithoutAnEndIsAnOutcomeIfItsObjectIsComplete(t *testing.T) {
+	t.Parallel()
+	cut := fault.BodyTruncated(nil)
+	for answer, status := range map[string]string{
+		`{"result":{"a":1}}`:                    statusCompleted,
+		`{"status":"failed"}`:                   statusFailed,
+		`{"status":"processing","progress":50}`: "",
+		`{"job_id":"a-17"}`:                     "",
+		``:                                      "",
+	} {
+		r, err := Acceptance{Answer: []byte(answer), Unread: cut}.outcome()
+		if (r == nil) != (status == "") || r != nil && r.status != status || (err == nil) != (r != nil) {
+			t.Errorf("%s: %+v, %v", answer, r, err)
+		}
+	}
+}
+
 func TestAWrappedFailureCompletesNoJob(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{

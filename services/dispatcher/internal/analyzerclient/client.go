@@ -166,19 +166,21 @@ func redirects(resp *http.Response) (n int) {
 	return n
 }
 
-// read reads the body of a response as analysis.Body.JSON returns it. It fails if the body is
-// larger than maxAnswerBytes.
+// read reads the body of a response as analysis.Body.JSON returns it. It fails if the body is larger
+// than maxAnswerBytes, or if its end is missing. In the second case it also returns the JSON object in
+// the body, if that is complete.
 func (c *Client) read(resp *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
-	if err != nil {
-		return nil, fault.BodyTruncated(err)
-	}
 	if int64(len(text)) > c.maxAnswerBytes {
 		return nil, fault.ExceedsLimit("answer", c.maxAnswerBytes, nil)
 	}
-	return analysis.Body{
+	body := analysis.Body{
 		Bytes: text, Type: resp.Header.Get("Content-Type"), Encoding: resp.Header.Get("Content-Encoding"), Limit: c.maxAnswerBytes,
-	}.JSON()
+	}
+	if err != nil {
+		return body.Object(), fault.BodyTruncated(err)
+	}
+	return body.JSON()
 }
 
 // readError reads the first maxErrorBytes of the body of an error response. It returns the body as

@@ -31,6 +31,7 @@ func client(t *testing.T, timeout time.Duration, answer http.HandlerFunc) *analy
 	}
 	return analyzerclient.New(analyzerclient.Options{
 		Target: target, Format: analyzerclient.Form, Timeout: timeout, Concurrency: 1, BreakerFailures: 1, BreakerDelay: time.Hour, Log: zerolog.Nop(),
+		MaxStatusBytes: 1000,
 	})
 }
 
@@ -210,6 +211,40 @@ func TestAConflictAfterABrokenConnectionIsMarkedAsRepeated(t *testing.T) {
 		rejected, ok := errors.AsType[*analysis.RejectedError](err)
 		if !ok || !rejected.Conflict || rejected.Repeated != broken {
 			t.Errorf("broken: %v, requests %d: %+v", broken, requests.Load(), err)
+		}
+	}
+}
+
+// Some servers keep a stream of events open after the last one, or state a wrong Content-Length.
+func TestTheObjectInAnAnswerWithoutAnEndIsReturned(t *testing.T) {
+	t.Parallel()
+	const object = `{"job_id":"a-17","result":{"a":1}}`
+	for name, c := range map[string]struct{ kind, body, want string }{
+		"an object":          {"application/json", object, object},
+		"half an object":     {"application/json", object[:len(object)-1], ""},
+		"events":             {"text/event-stream", "data: " + object + "\n\n", object},
+		"events and a half":  {"text/event-stream", "data: " + object + "\n\ndata: {\"job_id\":", object},
+		"lines and a half":   {"application/x-ndjson", object + "\n" + object + "\n{", ""},
+		"half of a form":     {"application/x-www-form-urlencoded", "status=ok&job_id=a", ""},
+		"an object, as form": {"application/x-www-form-urlencoded", object, ""},
+	} {
+		cut := client(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.kind)
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, c.body)
+		})
+		open := client(t, 100*time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", c.kind)
+			_, _ = io.WriteString(w, c.body)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		})
+		for way, s := range map[string]*analyzerclient.Client{"cut": cut, "open": open} {
+			a, err := s.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+			if err != nil || string(a.Answer) != c.want || a.Unread == nil || (a.ServerID != "") != (c.want != "") {
+				t.Errorf("%s, %s: %+v, %s, %v", name, way, a, a.Answer, err)
+			}
 		}
 	}
 }
