@@ -142,9 +142,12 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	vars := map[string]map[string]string{harness.Analyzer: harness.Environment(deps.Endpoints, at, secrets, harness.Analyzer, 0)}
+	own := func(name string) map[string]string {
+		return withReplacements(harness.Environment(deps.Endpoints, at, secrets, name, 0), os.LookupEnv)
+	}
+	vars := map[string]map[string]string{harness.Analyzer: own(harness.Analyzer)}
 	for _, name := range harness.Services() {
-		vars[name] = accounts.Settings(withNamespace(harness.Environment(deps.Endpoints, at, secrets, name, 0)), name)
+		vars[name] = accounts.Settings(withNamespace(own(name)), name)
 	}
 	vars[harness.Gateway][consoleSetting] = consoleDir(o.Dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {

@@ -56,6 +56,20 @@ func withNamespace(vars map[string]string) map[string]string {
 	return vars
 }
 
+// replaceable returns the settings that harness.Environment sets to defaults for one machine, and that
+// connect no programs with each other: the caller's environment may replace them.
+func replaceable() []string { return []string{"FETCH_ALLOWED", "MAX_AUDIO_BYTES"} }
+
+// withReplacements replaces settings of a program by those of the caller's environment.
+func withReplacements(vars map[string]string, environment func(string) (string, bool)) map[string]string {
+	for _, name := range replaceable() {
+		if value, ok := environment(name); ok && vars[name] != "" {
+			vars[name] = value
+		}
+	}
+	return vars
+}
+
 // gatewayURL returns the base URL of the API, with the gateway's BASE_PATH if the
 // environment contains it.
 func gatewayURL(at harness.Layout) string {
