@@ -312,37 +312,6 @@ func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
 	return Upload{JobID: job, Key: r.Key, Owner: r.Owner, TokenID: r.TokenID}, nil
 }
 
-// Abort removes an upload and its bytes. It also succeeds if another call is removing the upload.
-// It fails with fault.NotFound if the upload has become a job.
-func (c *Core) Abort(ctx context.Context, h Handle) error {
-	u, err := c.find(ctx, h)
-	if err != nil {
-		return err
-	}
-	return c.Discard(ctx, u)
-}
-
-// Discard removes an upload. It also removes the bytes, unless the upload has become a job that is
-// not erased.
-func (c *Core) Discard(ctx context.Context, u Upload) error {
-	if u.S3ID != "" {
-		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-	}
-	// If a call has joined the parts and then failed, there is an object, but no job.
-	log, err := c.Jobs.Read(ctx, u.JobID)
-	if err != nil {
-		return err
-	}
-	if _, erased := event.Last[event.Erased](log); erased || len(log) == 0 {
-		if err := c.Bucket.Remove(ctx, u.Key); err != nil {
-			return err
-		}
-	}
-	return c.forget(ctx, u)
-}
-
 // spend replaces the record of a form by one that says that the form has become a job.
 func (c *Core) spend(ctx context.Context, u Upload) error {
 	spent := Upload{JobID: u.JobID, Key: u.Key, Owner: u.Owner, Created: u.Created, Spent: true}

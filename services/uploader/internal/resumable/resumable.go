@@ -216,7 +216,16 @@ func (c *Core) Abort(ctx context.Context, s *Session) error {
 	if s.Job {
 		return completed()
 	}
-	if err := c.Direct.Discard(ctx, s.Upload.Upload); err != nil {
+	remove := c.Direct.Abandon
+	if s.Partial { // never becomes a job, although its parts are joined when it is complete
+		remove = c.Direct.Discard
+	}
+	err := remove(ctx, s.Upload.Upload)
+	if fault.Is(err, fault.NotFound) {
+		s.Job = true
+		return completed()
+	}
+	if err != nil {
 		return err
 	}
 	found, err := c.Find(ctx, s.Owner, s.JobID)
