@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,44 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	}
 	if found := g.auditLog(app.AuditFilter{Owner: "root", Object: made.Header.Get("Location")}); len(found) != 2 || found[1].RequestID != removed.Header.Get("X-Request-Id") {
 		t.Errorf("the changes of a token by root: %+v", found)
+	}
+}
+
+// A client that cannot send DELETE removes an upload by POST. The audit log had only POST, from which
+// nobody could see that the upload was removed.
+func TestTheAuditLogHasTheMethodThatARequestNamesInPlaceOfPOST(t *testing.T) {
+	t.Parallel()
+	g := secured(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(stubHeader, "1")
+		_, _ = io.Copy(io.Discard, r.Body)
+	}, nil)
+	key, _ := g.keyWith(principal.CatalogueRead)
+	at := "/uploads/01890a5d-ac96-774b-bcce-b302099a8057"
+	for _, method := range []string{"PATCH", "DELETE", "HEAD", "GET", "FOO", "delete", ""} { // HEAD only reads
+		header := as(token(t, "alice", nil))
+		header["X-HTTP-Method-Override"] = method
+		g.do("POST", at, strings.NewReader("bytes"), header)
+	}
+	denied := as(key)
+	denied["X-HTTP-Method-Override"] = "DELETE"
+	g.do("POST", at, nil, denied)
+	ordinary := as(token(t, "alice", nil))
+	ordinary["X-HTTP-Method-Override"] = "DELETE" // has no effect on other routes
+	g.do("POST", "/jobs/01890a5d-ac96-774b-bcce-b302099a8057/cancel", nil, ordinary)
+	if err := g.stop(); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, e := range g.auditLog(app.AuditFilter{Owner: "alice"}) {
+		got = append(got, fmt.Sprint(e.Action, " ", e.Status))
+	}
+	const one = "/uploads/:upload_id"
+	want := []string{
+		"PATCH " + one + " 503", "DELETE " + one + " 503", "POST " + one + " 503", "POST " + one + " 503", "POST " + one + " 503", "POST " + one + " 503",
+		"DELETE " + one + " 403", "POST /jobs/:job_id/cancel 200",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the log has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -102,7 +102,7 @@ func (r *Routes) registerResumable(router *httpserver.Router) {
 	router.PostLarge(all, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.create))
 	router.Head(one, principal.JobsWrite, r.Uploader)
 	router.PatchLarge(one, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.write))
-	router.PostLarge(one, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.write)) // with X-HTTP-Method-Override
+	router.PostOverridden(one, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.write))
 	router.Delete(one, principal.JobsWrite, r.Uploader)
 }
 

@@ -20,6 +20,21 @@ type principalKey struct{}
 // objectKey is the key under which Made stores a path for the audit log.
 type objectKey struct{}
 
+// methodKey is the key under which admit stores the method that a request names in place of its own.
+type methodKey struct{}
+
+// overriddenMethod returns the method that X-HTTP-Method-Override names; POST if that is no method
+// which the header may name. It returns a constant, since the audit log is written when the header is
+// gone.
+func overriddenMethod(given string) string {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete, http.MethodHead} {
+		if given == method {
+			return method
+		}
+	}
+	return http.MethodPost
+}
+
 // Made sets the path that the audit log records for a request, in place of the Location header of
 // the response or the path of the request.
 func Made(c *fiber.Ctx, path string) { c.Locals(objectKey{}, path) }
@@ -32,14 +47,18 @@ func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	p, _ := c.Locals(principalKey{}).(principal.Principal)
 	status := c.Response().StatusCode()
 	object, made := c.Locals(objectKey{}).(string)
-	if p.Owner == "" || isSafe(c.Method()) && !made && status != http.StatusForbidden {
+	method, ok := c.Locals(methodKey{}).(string)
+	if !ok {
+		method = c.Method()
+	}
+	if p.Owner == "" || isSafe(method) && !made && status != http.StatusForbidden {
 		return audit.Entry{}, false
 	}
 	if !made {
 		object = logging.SafePath(cmp.Or(string(c.Response().Header.Peek(fiber.HeaderLocation)), c.Path()))
 	}
 	return audit.Entry{
-		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: c.Method() + " " + route, Object: object,
+		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: method + " " + route, Object: object,
 		Status: status, Address: clientAddress(c), RequestID: requestID,
 	}, true
 }

@@ -43,6 +43,9 @@ type Route struct {
 	// changes marks a route for GET that changes something.
 	changes bool
 
+	// overridden marks a route for POST whose requests name their method in a header.
+	overridden bool
+
 	early   Early
 	MaxBody int64 // bytes of the largest body, if the route accepts more than Server.MaxBody
 }
@@ -121,6 +124,13 @@ func (r *Router) PostLarge(path string, needs principal.Scope, maxBody int64, h 
 	r.add(Route{Method: http.MethodPost, Path: path, Needs: needs, MaxBody: maxBody}, h)
 }
 
+// PostOverridden registers a route for POST of clients that cannot send every method: their requests
+// name the method in X-HTTP-Method-Override. The audit log records that method. Bodies have up to
+// maxBody bytes.
+func (r *Router) PostOverridden(path string, needs principal.Scope, maxBody int64, h fiber.Handler) {
+	r.add(Route{Method: http.MethodPost, Path: path, Needs: needs, MaxBody: maxBody, overridden: true}, h)
+}
+
 // PatchLarge registers a route for PATCH with bodies of up to maxBody bytes.
 func (r *Router) PatchLarge(path string, needs principal.Scope, maxBody int64, h fiber.Handler) {
 	r.add(Route{Method: http.MethodPatch, Path: path, Needs: needs, MaxBody: maxBody}, h)
@@ -166,6 +176,9 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	c.Locals(principalKey{}, p)
 	if route.changes {
 		Made(c, c.Path())
+	}
+	if route.overridden {
+		c.Locals(methodKey{}, overriddenMethod(c.Get("X-HTTP-Method-Override")))
 	}
 	if err == nil && c.Get(deniedHeader) != "" {
 		// allows has denied the request a moment ago, so its body was not read. The client must
