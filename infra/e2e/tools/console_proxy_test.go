@@ -145,7 +145,7 @@ func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
 
 func TestAStreamThatHasDiedSilentlyIsOpenedAgain(t *testing.T) {
 	t.Parallel()
-	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(6 * time.Second)}})
 	b := stands(t, w.Gateway)
 	v := arrive(t, b.url)
 	var streams atomic.Int64
@@ -168,5 +168,40 @@ func TestAStreamThatHasDiedSilentlyIsOpenedAgain(t *testing.T) {
 	v.reads("Analysis complete")
 	if n := streams.Load(); n < 2 {
 		t.Errorf("%d streams were opened", n)
+	}
+}
+
+func TestAJobWhoseStreamDoesNotArriveIsFollowedToItsEnd(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(5 * time.Second)}})
+	for name, stream := range map[string]http.HandlerFunc{
+		"a proxy holds it back until its end": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"an extension blocks it":              func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, // for the page, both look the same
+		"a proxy holds all but its header back": func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", "text/event-stream")
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := stands(t, w.Gateway)
+			v := arrive(t, b.url)
+			b.answers(func(rw http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") {
+					stream(rw, r)
+					return
+				}
+				b.next.ServeHTTP(rw, r)
+			})
+			v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+				const real = setTimeout;
+				window.setTimeout = (work, ms, ...rest) => real(work, ms >= 10_000 ? 1_000 : ms, ...rest); // how long a stream may tell nothing
+			})()`))
+			job := w.Upload(t, "a.wav", loadgen.Tone(330, time.Second))
+			v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))
+			v.sees(`document.querySelector('[role=progressbar]')`)
+			v.reads("Analysis complete")
+		})
 	}
 }

@@ -8,7 +8,9 @@ import { type StreamEvent, type Live, next, patience, unseen } from "./state";
 
 const pollPause = 2_000; // ms between two polls of a page that is visible
 const hiddenPollPause = 5_000;
-const silence = 60_000; // ms without a frame, after which a stream is opened again
+const silence = 60_000; // ms without a frame, after which the job is read and its stream opened again
+const opening = 10_000; // ms within which a stream opens
+const pollTime = 300_000; // ms for which a job is polled whose stream does not open
 
 /**
  * Follows a job to its end: by an EventSource where the page is visible and a
@@ -16,7 +18,8 @@ const silence = 60_000; // ms without a frame, after which a stream is opened ag
  * by itself. Where it gives up (the server answered with an error), the job's
  * result tells why, and the stream is opened again later. It is also opened again
  * after a silence: a connection that a network has forgotten looks like one of a
- * job that waits.
+ * job that waits. Where streams do not arrive at all, since an extension blocks
+ * them or a proxy holds them back until their end, the job is polled.
  */
 export class Follower {
   readonly problem = signal<Problem | null>(null);
@@ -25,6 +28,8 @@ export class Follower {
   private freeSlot: (() => void) | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private tries = 0;
+  private opened = false; // whether the stream is open
+  private pollUntil = 0; // by performance.now()
   private round = 0; // of begin: what an earlier round started is ignored
   private closed = false;
 
@@ -63,7 +68,7 @@ export class Follower {
   }
 
   private async streamOrPoll(round: number): Promise<void> {
-    const free = document.hidden ? undefined : await takeSlot();
+    const free = document.hidden || performance.now() < this.pollUntil ? undefined : await takeSlot();
     if (round !== this.round) {
       free?.();
     } else if (free) {
@@ -89,15 +94,41 @@ export class Follower {
     }
     const source = new EventSource(url);
     this.source = source;
-    this.later(silence);
-    source.onopen = () => this.take({ kind: "open" });
+    this.opened = false;
+    this.later(opening, this.readInstead);
+    source.onopen = () => {
+      this.opened = true;
+      this.later(silence, this.readInstead);
+      this.take({ kind: "open" });
+    };
     source.onmessage = (m: MessageEvent<string>) => {
       this.tries = 0;
-      this.later(silence);
+      this.later(silence, this.readInstead);
       this.take({ kind: "frame", id: m.lastEventId, data: m.data });
     };
-    source.onerror = () => this.take({ kind: "error", closed: source.readyState === EventSource.CLOSED });
+    source.onerror = () => {
+      if (this.opened) { // each further error comes from another try to open it
+        this.opened = false;
+        this.later(opening, this.readInstead);
+      }
+      this.take({ kind: "error", closed: source.readyState === EventSource.CLOSED });
+    };
   }
+
+  /** Reads a job whose stream tells nothing, and begins again: by polling if the server answers and the stream is not open. */
+  private readonly readInstead = async (): Promise<void> => {
+    const { round } = this;
+    this.later(silence); // the answer may never come
+    const job = await jobs.get(this.job).catch(() => null); // the next stream tells why there is none
+    if (round !== this.round) {
+      return;
+    }
+    if (job) {
+      this.show(job);
+      this.pollUntil = this.opened ? 0 : performance.now() + pollTime;
+    }
+    this.begin();
+  };
 
   private take(event: StreamEvent): void {
     this.seen.value = next(this.seen.value, event);
@@ -141,10 +172,10 @@ export class Follower {
     }
   }
 
-  private later(ms: number): void {
+  private later(ms: number, work: () => unknown = this.begin): void {
     clearTimeout(this.timer);
     if (this.seen.value.link !== "ended") {
-      this.timer = setTimeout(this.begin, ms);
+      this.timer = setTimeout(work, ms);
     }
   }
 
