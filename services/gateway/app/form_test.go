@@ -111,6 +111,21 @@ func TestTheCauseOfARefusedFormIsGivenInBothLanguages(t *testing.T) {
 	}
 }
 
+// jQuery File Upload and FilePond describe chunks in headers.
+func TestHeadersOfChunksAreRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for name, r := range map[string]reply{
+		"Content-Range": g.upload(map[string]string{"Content-Range": "bytes 0-63/300"}, part{name: "file", file: "a.wav", content: wav(64)}),
+		"Upload-Length": g.upload(map[string]string{"Upload-Length": "300"}, part{name: "file", content: []byte("{}")}),
+	} {
+		if m := g.problem(r, 400, "malformed-multipart"); m["reason"] != "chunk" {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	g.assertNothingStored()
+}
+
 func TestAnEncodedUploadIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

@@ -58,7 +58,8 @@ func (u uploads) create(c *fiber.Ctx) error {
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
 		TokenID: id, Owner: principal.From(c.UserContext()).Owner, ContentType: c.Get(fiber.HeaderContentType),
 		ContentDigest: headerValue(c, "Content-Digest"), ReprDigest: headerValue(c, "Repr-Digest"),
-		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), ContentRange: headerValue(c, fiber.HeaderContentRange), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
+		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), ContentRange: headerValue(c, fiber.HeaderContentRange),
+		UploadLength: headerValue(c, "Upload-Length"), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
 		Fresh: wantsFresh(headerValue(c, fiber.HeaderCacheControl)),
 	})
 	if upload.IsEncoded(err) {

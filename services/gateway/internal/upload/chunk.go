@@ -13,7 +13,10 @@ func countsChunks(name, value string) bool {
 	case "dztotalchunkcount", // Dropzone
 		"resumableTotalChunks", // Resumable.js
 		"flowTotalChunks",      // Flow.js
-		"chunks":               // Plupload
+		"totalChunks",          // simple-uploader.js
+		"chunks",               // Plupload
+		"qqtotalparts",         // Fine Uploader
+		"total-chunk":          // Syncfusion
 		n, err := strconv.Atoi(value)
 		return err == nil && n > 1
 	}

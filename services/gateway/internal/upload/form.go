@@ -44,6 +44,7 @@ type form struct {
 	otherFile bool // set if a part with another name had a file that was too large to be skipped
 	described bool // set if a part named file is not a file, but describes one
 	chunk     bool // set if the file of the form is one of several chunks of a file
+	announced bool // set if the request declares the length of a file that is to follow in chunks
 }
 
 // newForm reads the boundary from the Content-Type of a request.
@@ -59,7 +60,7 @@ func newForm(r Request, digest bool) (*form, error) {
 	if digest {
 		body.hash = sha256.New()
 	}
-	return &form{body: body, parts: multipart.NewReader(body, boundary), charset: charset}, nil
+	return &form{body: body, parts: multipart.NewReader(body, boundary), charset: charset, announced: r.UploadLength != ""}, nil
 }
 
 // parseContentType parses a Content-Type. It also accepts boundaries without quotes that the
@@ -96,6 +97,9 @@ type part struct {
 // file advances to the part that has the recording.
 func (f *form) file() (part, error) {
 	found, err := f.next()
+	if errors.Is(err, errLastPart) && f.announced {
+		return part{}, oneChunk()
+	}
 	if errors.Is(err, errLastPart) && f.described && len(f.names) == 0 {
 		_, err := media.Recognize([]byte(objectStart)) // fails: the text is sent in place of a file
 		return part{}, err

@@ -97,7 +97,10 @@ func TestAChunkOfAFileIsNoRecording(t *testing.T) {
 		"Dropzone, one chunk":            {[]string{"dzchunkindex\r\n\r\n0", "dztotalchunkcount\r\n\r\n1", file + content}, "", false},
 		"Resumable.js":                   {[]string{"resumableTotalChunks\r\n\r\n2", file + content}, "", true},
 		"Flow.js":                        {[]string{"flowTotalChunks\r\n\r\n2", file + content}, "", true},
+		"simple-uploader.js":             {[]string{"totalChunks\r\n\r\n2", file + content}, "", true},
 		"Plupload":                       {[]string{"chunks\r\n\r\n2", file + content}, "", true},
+		"Fine Uploader":                  {[]string{"qqtotalparts\r\n\r\n2", file + content}, "", true},
+		"Syncfusion":                     {[]string{"total-chunk\r\n\r\n2", file + content}, "", true},
 		"a field without a number":       {[]string{"chunks\r\n\r\nmany", file + content}, "", false},
 		"jQuery File Upload":             {[]string{file + content}, "bytes 0-99/300", true},
 		"jQuery File Upload, last chunk": {[]string{file + content}, "bytes 200-299/300", true},
@@ -202,4 +205,30 @@ func FuzzOpenRecording(f *testing.F) {
 			t.Errorf("an error without a kind: %v", err)
 		}
 	})
+}
+
+// FilePond begins an upload in chunks with a form that has the metadata of the file only, or nothing, and the length
+// of the file in a header.
+func TestAFormThatAnnouncesChunksIsNoRecording(t *testing.T) {
+	t.Parallel()
+	const file = "file; filename=a.wav\r\n\r\nRIFF"
+	for name, c := range map[string]struct {
+		parts        []string
+		length, code string
+	}{
+		"metadata":                       {[]string{"file\r\n\r\n{}"}, "300", "malformed-multipart"},
+		"metadata under another name":    {[]string{"filepond\r\n\r\n{}"}, "300", "malformed-multipart"},
+		"no metadata":                    {nil, "300", "malformed-multipart"},
+		"metadata without a length":      {[]string{"file\r\n\r\n{}"}, "", "unsupported-audio"},
+		"a length beside a file":         {[]string{file}, "4", "unsupported-audio"},
+		"a length beside another's file": {[]string{"audio; filename=a.wav\r\n\r\n" + strings.Repeat("RIFF", 100<<10)}, "4", "file-missing"},
+	} {
+		whole := body(c.parts...)
+		_, err := openRecording(Request{
+			ContentType: boundary, UploadLength: c.length, Length: int64(len(whole)), Body: bytes.NewReader(whole),
+		}, Limits{MaxBytes: 1 << 20})
+		if got := fault.As(err); err == nil || got.Code != c.code || (got.Extra["reason"] == "chunk") != (c.code == "malformed-multipart") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

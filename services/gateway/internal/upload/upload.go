@@ -96,6 +96,10 @@ type Request struct {
 	// ContentRange is the Content-Range header, its lines joined by commas.
 	ContentRange string
 
+	// UploadLength is the Upload-Length header. FilePond sends it with a form that has no file, before it
+	// sends a file in chunks.
+	UploadLength string
+
 	Fresh  bool  // the recording is to be analysed, even if a result is cached
 	Length int64 // the declared length of the body, -1 if none is declared
 
