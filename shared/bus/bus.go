@@ -3,11 +3,12 @@
 //
 // It guarantees:
 //
-//  1. Every handled message is settled once, by one function, from the error of its handler
-//     (Consume). Handlers never ack.
+//  1. Consume and ConsumeBatches alone settle each handled message: they ack it, redeliver it, or
+//     store it as a dead letter, depending on the error that its handler returned. Handlers never
+//     ack.
 //  2. A message that no retry can process is stored as a dead letter before it is terminated.
-//  3. No call except Bus.Replay waits for a response of the server longer than a few seconds, even
-//     if its context allows more. It fails with fault.Unavailable instead.
+//  3. A call that waits for a response of the server fails with fault.Unavailable if there is none
+//     within a few seconds, even if its context allows more. Only Bus.Replay may wait longer.
 //
 // Other packages are built on it: joblog reads and appends the logs of jobs, staging stores large
 // bodies, deadletter lists and replays dead letters, and coordination stores state that the
@@ -30,9 +31,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config describes how a service connects to NATS, and how much its streams may store. A retained
-// subject needs about 0.5 KB of the server's memory, and a job has about five subjects: a week with
-// a million jobs a day needs about 17 GB.
+// Config describes how a service connects to NATS, and how much its streams may store. Each subject
+// with a stored message needs about 0.5 KB of the server's memory, and a job has about five
+// subjects: a week with a million jobs a day needs about 17 GB.
 //
 // The field Provision determines whether the client creates and updates the streams, consumers and
 // buckets that it needs. If it is false, another program does so (Bus.Provision): the client needs

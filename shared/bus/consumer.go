@@ -49,11 +49,12 @@ type Consumer struct {
 	// for handlers that poll.
 	FixedDelay bool
 
-	// Handle processes one event. Its result settles the message (VerdictOn): nil acks it; an error
-	// of a retryable kind, or a conflict, redelivers it after a growing delay (Delivery.Backoff);
-	// any other error makes it a dead letter, and so does an internal error from the tenth delivery
-	// on, if it is the third in a row. Handle may run several times for one event, also
-	// concurrently.
+	// Handle processes one event. The error that it returns determines how the message is settled
+	// (VerdictOn): nil acks it; an error of a retryable kind, or a conflict, redelivers it after a
+	// growing delay (Delivery.Backoff); any other error makes it a dead letter. An internal error
+	// is retryable until the tenth delivery; from then on, the message becomes a dead letter if its
+	// last three deliveries to this process all failed with internal errors. Handle may run several
+	// times for one event, also concurrently.
 	Handle func(context.Context, Delivery) error
 
 	// OnDeadLetter, if set, is called before a message becomes a dead letter, so that its job can be

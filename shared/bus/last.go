@@ -43,8 +43,8 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 }
 
 // LastPerSubject returns the newest message on each subject that matches a filter, oldest first.
-// Any replica may answer, even one that lags behind the leader. The filter must match few subjects
-// (see lastPage); LastOfAll has no such limit.
+// Any replica may answer, even one that lags behind the leader. The filter must match at most 256
+// subjects; LastOfAll has no such limit.
 func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, error) {
 	return s.lastOf(ctx, "read the last messages on "+filter, filter)
 }

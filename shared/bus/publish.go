@@ -127,8 +127,8 @@ type PubAck struct {
 }
 
 // PublishBytes publishes a message that is not an event. It does not wait until the message is
-// stored; PubAck.Wait does. When PublishBytes returns, data is written to the connection and may be
-// reused: a lost message is not sent again.
+// stored; PubAck.Wait does. When PublishBytes returns, data may be reused, because it is never sent
+// a second time, even if the message is lost.
 func (b *Bus) PublishBytes(subject string, data []byte) (*PubAck, error) {
 	msg := &nats.Msg{Subject: b.cfg.Namespace.Subject(subject), Data: data}
 	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))

@@ -23,7 +23,7 @@ type Usage struct {
 	used map[string]float64 // used fraction of each stream, by the name of the stream
 }
 
-// NewUsage makes the usage of streams. Run updates it.
+// NewUsage makes a cache of how full the streams are. Run keeps it up to date.
 func (b *Bus) NewUsage(streams ...event.Stream) *Usage {
 	return &Usage{bus: b, streams: streams, used: map[string]float64{}}
 }

@@ -46,8 +46,10 @@ func (v Verdict) level() zerolog.Level {
 // internal error (see also minDefects). An unavailable dependency has no such limit.
 const internalTries = 10
 
-// VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler. A
-// message whose handler fails with an internal error becomes a dead letter with the tenth delivery.
+// VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler.
+// After an internal error the message is redelivered until the tenth delivery; from then on
+// VerdictOn rejects it. Nevertheless, the message becomes a dead letter only if its last three
+// deliveries to this process all failed with internal errors.
 func VerdictOn(err error, n uint64) Verdict {
 	switch {
 	case err == nil:

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// ErrUnknownProgress means that a subject is that of a progress event whose name is unknown: a newer
-// release publishes it. A reader may ignore it, since a progress event changes no status.
+// ErrUnknownProgress means that the subject is that of a progress event, but that this release does
+// not know the name of the event: a newer release has published it. A reader may ignore it, since a
+// progress event changes no status.
 var ErrUnknownProgress = errors.New("unknown progress event")
 
 // Decode decodes an event that was published on a subject (without the namespace). It ignores

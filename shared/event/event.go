@@ -3,8 +3,9 @@
 //
 // Events are CloudEvents 1.0 in binary mode: the struct is the body, a readable JSON object, and
 // the attributes are headers (package bus). Events contain identifiers and references, never bytes
-// and never presigned URLs. Fields are only added, with zero values that older readers may ignore;
-// any other change needs a new type. Every struct has a golden file in testdata.
+// and never presigned URLs. Fields are only ever added: older readers ignore a new field, and newer
+// readers see its zero value in an older event. Any other change needs a new type. Every struct has
+// a golden file in testdata.
 package event
 
 import (
@@ -17,11 +18,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Name is the name of an event: the last token of its NATS subject.
+// Name is the name of an event: the last part of its NATS subject, after the last dot.
 type Name string
 
-// The state events form a job's log. The progress events never change a status. deleted is the
-// event of a token.
+// The state events form a job's log. The progress events never change a status. The event `deleted`
+// is about a token of the catalogue.
 const (
 	NameReceived   Name = "received"
 	NameStored     Name = "stored"
@@ -58,8 +59,9 @@ func (n Name) Progress() bool {
 }
 
 // Terminal reports whether a job has ended if its log ends with an event of this name. A failed job
-// can continue: retried starts it again. The recording of a completed, failed or canceled job may
-// expire. A job may be erased after any event; after erased nothing is appended.
+// can continue: the event `retried` starts it again. The recording of a completed, failed or
+// canceled job may expire. A job may be erased after any event; nothing is appended after the event
+// `erased`.
 func (n Name) Terminal() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameExpired || n == NameErased
 }
@@ -106,7 +108,7 @@ func Type(n Name) string {
 // Published by the gateway, and by the uploader for recordings that are in the bucket already; consumed
 // by the uploader and the tracker.
 //
-// With a Source, the media type, the size and the hash are not known before stored.
+// With a Source, the media type, the size and the hash are not known before the event `stored`.
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
@@ -155,7 +157,7 @@ type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
 	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the analysis server's id of the analysis; empty if it returned none
-	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request, and did not respond in time or refused its repetition
+	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request but did not respond in time, or refused it when it was sent again
 }
 
 // Lapsed means that the analysis server accepted the attempt but did not report its outcome before
@@ -213,14 +215,14 @@ type Canceled struct {
 type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
-	Fetch   bool   `json:"fetch,omitempty"` // the recording is not stored: it is fetched from the source in received
+	Fetch   bool   `json:"fetch,omitempty"` // the recording is not stored: it is fetched from the source in the event `received`
 	By      string `json:"by,omitempty"`    // who requested the retry: an owner, or the id of an API key
 }
 
 // Expired means that the recording of an ended job must be removed, since recordings are kept for a
-// limited time. The job's record and its result stay. Only erased may follow expired: a job without
-// its recording cannot be retried. Published by the tracker; consumed by the uploader and the
-// tracker.
+// limited time. The job's record and its result stay. After this event only `erased` may follow: a
+// job without its recording cannot be retried. Published by the tracker; consumed by the uploader
+// and the tracker.
 type Expired struct {
 	JobID string `json:"job_id"`
 }
@@ -290,9 +292,9 @@ type Waiting struct {
 // job.
 const CodeSameRecording = "same-recording-analysed"
 
-// Granted means that a waiting attempt may be sent: its job has a slot, or is the next of the jobs
-// that waited for the same analysis. Published by the dispatcher; consumed by the dispatcher, which
-// sends the attempt.
+// Granted means that a waiting attempt may be sent: its job has a slot (the right to one of the
+// analyses that may run at the same time), or is the next of the jobs that waited for the same
+// analysis. Published by the dispatcher; consumed by the dispatcher, which sends the attempt.
 type Granted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
@@ -348,7 +350,7 @@ func DeriveJobID(from string, values ...string) (string, error) {
 }
 
 // ParseJobID parses a UUID in its canonical form and returns it in lower case. A job id becomes a
-// token of NATS subjects, so it must contain neither dots nor wildcards.
+// part of NATS subjects, between two dots, so it must contain neither dots nor wildcards.
 func ParseJobID(s string) (string, bool) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {

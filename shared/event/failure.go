@@ -9,9 +9,9 @@ const (
 	CodeAnalysisRejected = "analysis-rejected" // the analysis server refused the request
 	CodeAnalysisTimeout  = "analysis-timeout"
 	CodeDispatchTimeout  = "dispatch-timeout"
-	CodeLogLost          = "log-lost"
-	CodeStagingLost      = "staging-lost"
-	CodeUnprojectable    = "unprojectable"
+	CodeLogLost          = "log-lost"      // no event of the job is stored any more
+	CodeStagingLost      = "staging-lost"  // the recording is no longer in staging
+	CodeUnprojectable    = "unprojectable" // an event of the job could not be merged into the job's record
 
 	CodeFetchFailed  = "fetch-failed"          // the server of the source did not send the recording
 	CodeFetchRefused = "fetch-refused-address" // the address of the source may not be reached

@@ -6,10 +6,11 @@ import "time"
 // that a tracker that is behind still gets it.
 const keepWaiting = 10 * time.Minute
 
-// Lifetime returns how long the stream keeps an event that is published now; 0 if the event stays as
-// long as any other. While the analysis server is unavailable, every job that waits for it has a new
-// waiting event each minute. Within a day these events would fill the stream, and uploads would be
-// refused until they had reached the maximum age of the stream.
+// Lifetime returns how long the stream keeps an event that is published now; 0 if the event stays
+// as long as any other. While the analysis server is unavailable, every job that waits for it has a
+// new waiting event each minute. If these events were kept as long as other events, they would fill
+// the stream within a day, and uploads would be refused until the events reached the maximum age of
+// the stream.
 func Lifetime(e Event, now time.Time) time.Duration {
 	if w, ok := e.(Waiting); ok && !w.Until.IsZero() {
 		return max(w.Until.Sub(now), 0) + keepWaiting

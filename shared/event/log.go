@@ -34,7 +34,7 @@ func (e Unreadable) Occurrence() string { return "" }
 
 // Log is the log of one job: the newest event on each of its subjects, oldest first. It is linear,
 // since only one writer can append the next event (package joblog). The log of an erased job ends
-// with erased.
+// with the event `erased`.
 type Log []Record
 
 // Seq returns the sequence of the last event, which the writer of the next event must expect; 0 for
@@ -52,8 +52,8 @@ func (l Log) Terminal() (Event, bool) {
 	return end.Event, ended
 }
 
-// End returns the record of the event that ended the job, or false if the job has not ended. If
-// expired is the only event that is left in the log, End returns the record of expired.
+// End returns the record of the event that ended the job, or false if the job has not ended. If the
+// event `expired` is the only one that is left in the log, End returns the record of this event.
 func (l Log) End() (Record, bool) {
 	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return Record{}, false
@@ -64,8 +64,8 @@ func (l Log) End() (Record, bool) {
 	return l[len(l)-1], true
 }
 
-// AudioExpired reports whether the log ends with expired: the job's recording must be removed, but
-// the job is not erased.
+// AudioExpired reports whether the log ends with the event `expired`: the job's recording must be
+// removed, but the job is not erased.
 func (l Log) AudioExpired() bool {
 	return len(l) > 0 && l[len(l)-1].Event.Name() == NameExpired
 }

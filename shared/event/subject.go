@@ -125,7 +125,11 @@ const (
 	WayMultipart UploadWay = "multipart" // to S3 in parts
 	WayForm      UploadWay = "form"      // to S3 in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
-	WaySpent     UploadWay = "spent"     // not an upload any more: a form whose job has begun, which S3 accepts until it expires, or a partial upload that was concatenated
+
+	// WaySpent is no longer an upload. It is either a form whose job has begun (its record stays,
+	// because S3 accepts the form until it expires), or a partial tus upload that is now part of
+	// another upload.
+	WaySpent UploadWay = "spent"
 )
 
 // UploadsOf returns the filter of all unfinished uploads of one UploadWay.
@@ -253,7 +257,8 @@ type Namespace string
 
 var namespaceForm = regexp.MustCompile(`^[a-z0-9-]*$`)
 
-// Check returns an error if the namespace cannot be a token of a subject and of a stream's name.
+// Check returns an error if the namespace cannot be the first part of a subject and of a stream's
+// name.
 func (n Namespace) Check() error {
 	if !namespaceForm.MatchString(string(n)) {
 		return fmt.Errorf("NATS_NAMESPACE %q: only a-z, 0-9 and - are allowed", string(n))

@@ -155,9 +155,9 @@ func last[E event.Event](ctx context.Context, s *Store, subject string) (*E, tim
 	return &e, m.Time, nil
 }
 
-// Purge removes the progress events of an erased job, and the events of its log before the erased
-// event. The parameter erased is the sequence of the erased event, which stays, so that nothing
-// more can be appended to the log.
+// Purge removes the progress events of an erased job, and the events of its log before the event
+// `erased`. The parameter erased is the sequence of this event, which stays, so that nothing more
+// can be appended to the log.
 //
 // A consumer that is handling one of the removed events can settle it as usual, but the event is
 // not redelivered. A caller that relies on the consumer's work must therefore wait until the

@@ -33,11 +33,11 @@ func (l *Language) UnmarshalText(text []byte) error {
 
 // Choose returns the language that an Accept-Language header (RFC 9110, section 12.5.4) prefers. If
 // the header is absent or malformed, or names no known language, Choose returns the parameter
-// silence, which is the default.
-func Choose(acceptLanguage string, silence Language) Language {
+// fallback, which is the configured default.
+func Choose(acceptLanguage string, fallback Language) Language {
 	tags, weights, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
-		return silence
+		return fallback
 	}
 	for i, tag := range tags {
 		base, _ := tag.Base()
@@ -45,7 +45,7 @@ func Choose(acceptLanguage string, silence Language) Language {
 			return l
 		}
 	}
-	return silence
+	return fallback
 }
 
 // Message names a sentence.
@@ -59,8 +59,8 @@ const (
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // the sentence contains a time, which TextAt fills in
-	Queued     Message = "queued"  // the stage waiting without a time: the job is in the queue
-	Shared     Message = "shared"  // the stage waiting for the analysis of another job
+	Queued     Message = "queued"  // of the stage "waiting" if the job is in the queue, so that no time is known
+	Shared     Message = "shared"  // of the stage "waiting" while another job with the same recording is analysed
 	Dispatched Message = "dispatched"
 	Refused    Message = "refused"
 	Completed  Message = "completed"

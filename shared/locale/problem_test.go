@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit/raised"
 )
 
-// The Korean sentences are in several functions, which are called in turn. If two functions had the
-// same code, the sentence of the second one would never be used.
+// The Korean sentences are in several functions, which are called in turn. If two functions had a
+// sentence for the same problem code, that of the second one would never be used.
 func TestEveryProblemHasItsKoreanSentenceInOnePlace(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)

@@ -3,7 +3,7 @@
 // accept.
 //
 // It guarantees:
-//   - Only the bytes decide, never a file name or a Content-Type.
+//   - Only the bytes decide what a file is, never its name or a Content-Type.
 //   - A media type needs evidence: the signature of a container together with the field that names
 //     its content, or, for the formats without a signature (MP3, ADTS), frames that follow each
 //     other as their headers state. Images, documents, archives and videos without sound are
@@ -15,9 +15,9 @@
 //     file's structure from one header to the next, and only forwards.
 //   - A duration comes from a header's field, from a count of all frames, or from the number of
 //     bytes at a constant rate that a header states. It is never estimated from a part of the file.
-//     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes count. Silence
-//     that an encoder added at the start and the end is left out if the file states its length;
-//     otherwise it counts, as it does in a decoder.
+//     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes decide.
+//     Silence that an encoder added at the start and the end is left out if the file states its
+//     length; otherwise it is included in the duration, as a decoder includes it.
 //   - Any input is safe: no failure, no panic, no allocation of a size that a header declares.
 package media
 
@@ -47,8 +47,9 @@ const (
 	Damaged         = "damaged"           // the file is malformed after its beginning
 )
 
-// play sets the duration: the number of samples divided by their rate per second. It ignores
-// impossible durations; Meter.Info checks the final one.
+// play sets the duration of a number of samples at a rate, in samples per second. If the result is
+// not positive or longer than Longest, the duration stays unchanged. Meter.Info checks the duration
+// again at the end.
 func (i *Info) play(samples, rate float64) {
 	seconds := samples / rate
 	if seconds > 0 && seconds <= Longest.Seconds() { // written like this, the condition is false for NaN

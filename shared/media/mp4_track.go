@@ -37,7 +37,8 @@ type mp4Track struct {
 // packets in each of them.
 type chunkRun struct{ first, packets uint32 }
 
-// describe reads the sample descriptions (section 8.5.2). Only the first one counts.
+// describe reads the sample descriptions (ISO/IEC 14496-12, section 8.5.2). Only the first one
+// counts.
 func (t *mp4Track) describe(b []byte) {
 	const entry = 8
 	if len(b) < entry+8 {

@@ -1,8 +1,8 @@
 package media
 
-// HeadSize is the number of leading bytes that Sniff needs. They contain an ADTS frame of the
-// greatest length (8191 bytes) with the header after it, and ID3v2 tags without pictures. Sniff
-// treats a head shorter than HeadSize as the whole file.
+// HeadSize is the number of leading bytes that Sniff needs. It is large enough for an ADTS frame of
+// the greatest length (8191 bytes) with the header after it, and for ID3v2 tags without pictures.
+// If Sniff gets fewer bytes, it takes them for the whole file.
 const HeadSize = 16 << 10
 
 // Sniff returns the media type of the audio that begins with head, and whether there is one. The

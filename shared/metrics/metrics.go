@@ -104,8 +104,8 @@ func (e *Events) Observe(consumer, outcome string, took time.Duration) {
 // unlimited number of time series.
 type Requests struct{ took *prometheus.HistogramVec }
 
-// Observe records one request. A client may send any word as the method, so that those that no route
-// has count as one.
+// Observe records one request. A client may send any word as the method. Therefore all methods that
+// no route has are counted under one label.
 func (r *Requests) Observe(route, method string, status int, took time.Duration) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:

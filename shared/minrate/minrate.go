@@ -1,9 +1,9 @@
-// Package minrate ends transfers that are too slow. A client that sends or reads a byte now and then
-// would otherwise hold a connection, memory and a slot for hours.
+// Package minrate ends transfers that are too slow. A client that sends or reads a byte now and
+// then would otherwise occupy a connection and memory for hours.
 //
-// A transfer must reach a minimum rate on average. It may be late by a limited time, so that a
-// short interruption does not end it. Only the time in which this process waits for the other side
-// counts, not the time in which this process works or waits for a dependency.
+// A transfer must reach a minimum rate on average. It may fall behind that rate by at most Lag, so
+// that a short interruption does not end it. Only the time in which this process waits for the
+// other side counts, not the time in which this process works or waits for a dependency.
 package minrate
 
 import "time"
@@ -11,7 +11,7 @@ import "time"
 // Limit is the minimum rate of a transfer.
 type Limit struct {
 	BytesPerSecond int64         // 0: any rate, as long as no pause is longer than Lag
-	Lag            time.Duration // by how much a transfer may be late; also the longest pause without a byte
+	Lag            time.Duration // how far a transfer may fall behind the rate; also the longest pause without a byte
 }
 
 // Meter measures one transfer. It must be made by Limit.Meter: the zero Meter allows no time. It is

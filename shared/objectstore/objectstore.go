@@ -1,4 +1,5 @@
-// Package objectstore makes S3 clients for the services, and resolves references to objects.
+// Package objectstore makes S3 clients for the services, and resolves the references in the
+// catalogue: the addresses of TextGrid, pitch and voice files.
 //
 // Open returns a client for the endpoint at which this process reaches S3. OpenPublic returns a
 // client whose presigned URLs have the endpoint at which browsers and the analysis server reach S3.
@@ -31,7 +32,7 @@ type Config struct {
 	SecretKey        config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
 	Region           string        `env:"AWS_REGION" envDefault:"us-east-1"`
 	Bucket           string        `env:"S3_BUCKET_NAME,required"`
-	References       string        `env:"REFERENCE_BUCKET_NAME"` // bucket for references that are only a key; if it is empty, the field Bucket applies
+	References       string        `env:"REFERENCE_BUCKET_NAME"` // bucket of the references that consist of a key only; if this and LegacyReferences are empty, Bucket is used
 	LegacyReferences string        `env:"AWS_S3_BUCKET_NAME"`    // the old name of REFERENCE_BUCKET_NAME
 	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // the prefixes below which references may point
 	Endpoint         string        `env:"S3_ENDPOINT"`
@@ -164,9 +165,9 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 // Translate wraps an error of S3 with its kind and with what was tried:
 //
 //  1. fault.NotFound: the object does not exist.
-//  2. fault.Unavailable: there is no response, the status is 403, 408, 409, 429 or 5xx, S3 asks for
-//     a repetition with a status of 400, or the bucket does not exist. The error may end by itself,
-//     or an operator can correct its cause.
+//  2. fault.Unavailable: there is no response, the status is 403, 408, 409, 429 or 5xx, the status
+//     is 400 with a code that asks the client to send the request again, or the bucket does not
+//     exist. A later request may succeed, or an operator can correct the cause.
 //  3. fault.Internal: any other status. Its cause is a setting or a defect of Sori, not the
 //     client's input.
 func Translate(tried string, err error) error {
@@ -180,7 +181,7 @@ func Translate(tried string, err error) error {
 	case answer.StatusCode == 0, answer.StatusCode >= 500, answer.StatusCode == http.StatusTooManyRequests,
 		answer.StatusCode == http.StatusRequestTimeout, answer.StatusCode == http.StatusConflict,
 		answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket, asksForRepetition(answer.Code):
-		// There is no response, or the error may end by itself, or an operator can correct its
+		// There is no response, or a later request may succeed, or an operator can correct the
 		// cause.
 		return fault.Unreachable("storage", wrapped)
 	default:

@@ -9,7 +9,8 @@
 //     or several; it does not match example.com itself.
 //  3. A pattern for ports: http://localhost:*. The star stands for any port, the
 //     default one included.
-//  4. The origin of the pages in an app: capacitor://localhost (see isApp).
+//  4. The origin of the pages in an app, with the scheme capacitor, ionic, app or tauri:
+//     capacitor://localhost.
 //  5. A single *, alone in its list: every origin.
 //
 // An entry has at most one star, since the CORS rules of S3 allow no more.

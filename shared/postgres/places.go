@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	placesPart = 2 // there is one place for so many connections
-	ownersPart = 4 // one owner may hold one in so many places
+	placesPart = 2 // number of connections for which there is one place
+	ownersPart = 4 // the places of one owner are all places divided by this number, at least one
 
-	pausePart = 3                      // after a query, the owner's place stays taken for so many times as long as the query took
+	pausePart = 3                      // after a query, the owner's place stays taken for this number times the duration of the query
 	maxPause  = 250 * time.Millisecond // the longest pause
 )
 
@@ -50,8 +50,8 @@ func NewPlaces(db *sqlx.DB) *Places {
 // with the error of ctx when ctx ends.
 //
 // The returned function frees the place for other owners at once. The owner can use it again after
-// three times the time for which it was held, but after maxPause at the latest. So short queries
-// that follow each other in one place use at most a quarter of the time.
+// three times the time for which it was held, but at most 250 ms. Therefore short queries that
+// follow one another in the same place use at most a quarter of the time.
 func (p *Places) Acquire(ctx context.Context, name string) (release func(), err error) {
 	leave := func() {}
 	if name != "" {

@@ -12,8 +12,9 @@ import (
 // interval is how often the processor time is compared with its limit.
 const interval = 50 * time.Millisecond
 
-// Watch calls exceed when the process has used more processor time than the limit since the call of
-// Watch. exceed must end the process: it is called again until the watch ends, with ctx or stop.
+// Watch calls the function exceed when the process has used more processor time since the call of
+// Watch than the limit. The function must end the process: otherwise it is called again and again,
+// until ctx ends or stop is called.
 func Watch(ctx context.Context, limit time.Duration, exceed func()) (stop func()) {
 	began := processorTime()
 	return wait.InBackground(ctx, interval, func(context.Context) {

@@ -24,13 +24,13 @@ func (p *Params) Refuse(name, detail string) {
 	p.violations = append(p.violations, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// Integer reads an integer from least to most. If there is no parameter with this name, Integer
-// returns the value absent. If the value is not an integer in this range, Integer records a
-// violation.
-func (p *Params) Integer(name string, absent, least, most int64) int64 {
+// Integer reads an integer from least to most. If the URL has no parameter of this name, Integer
+// returns the value of fallback. If the parameter is not an integer in this range, Integer records
+// a violation.
+func (p *Params) Integer(name string, fallback, least, most int64) int64 {
 	text := p.Get(name)
 	if text == "" {
-		return absent
+		return fallback
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && n >= least && n <= most {

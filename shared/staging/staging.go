@@ -7,7 +7,7 @@
 //
 // The Object Store of the client library does the same, but does not limit the number of
 // unacknowledged chunks: a body that arrives faster than the server's disk writes then overruns the
-// server's ingest queue of 128 MiB. This package limits the number to a window.
+// server's ingest queue of 128 MiB. This package limits this number.
 package staging
 
 import (
@@ -48,8 +48,8 @@ func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Stagi
 func (s *Store) MaxPayload() int64 { return s.bus.MaxPayload() }
 
 // Put stores a body as an entry and returns when all of it is durable. It needs the memory of one
-// chunk, and of a window of chunks in the client library. If it fails, it removes the stored
-// chunks. It returns an error of r unchanged, joined with the error of the removal, if any.
+// chunk and, in the client library, of the unacknowledged chunks. If it fails, it removes the
+// stored chunks. It returns an error of r unchanged, joined with the error of the removal, if any.
 func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error) {
 	w := writer{store: s, staged: event.Staged{Entry: entry}}
 	err := w.write(ctx, r)

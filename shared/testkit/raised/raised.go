@@ -23,9 +23,9 @@ type Failure struct {
 	Place  string
 }
 
-// ForOperators lists the codes that no HTTP client sees. They appear in dead letters, in logs and
-// on the operator's terminal, which are in English, or as the code of a failed job, for which
-// package locale has other sentences.
+// ForOperators lists the codes that no response to an HTTP client contains, so that they need no
+// Korean sentence of a problem. Dead letters, logs and the operator's terminal are in English; for
+// the codes with which a job fails, package locale has separate sentences.
 func ForOperators() []string {
 	return []string{
 		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
@@ -35,9 +35,10 @@ func ForOperators() []string {
 	}
 }
 
-// Failures returns the failures that the code below the folders creates with a constant code: by
-// fault.New, by fault.Wrap, as a fault.Error, or by a function of the same package that passes one
-// of its parameters on as the sentence.
+// Failures parses the Go files in the folders and their subfolders, except tests. It returns the
+// failures that they create with a constant code: by a call of fault.New or fault.Wrap, as a literal
+// of fault.Error, or by a function of the same package that passes one of its parameters on as the
+// sentence.
 func Failures(folders ...string) ([]Failure, error) {
 	var found []Failure
 	for _, root := range folders {
