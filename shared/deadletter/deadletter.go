@@ -76,9 +76,9 @@ func (s *Store) Delete(ctx context.Context, seq uint64) error {
 	return s.stream.Delete(ctx, seq)
 }
 
-// DeleteOfJob deletes the dead letters of a job, except those of its erased event, which an
-// operator still has to handle. Only the first call reads all dead letters; a later call reads those
-// that were stored since.
+// DeleteOfJob deletes the dead letters of a job, except those of its event `erased`, which an
+// operator still has to handle. Only the first call reads all dead letters; a later call reads
+// those that were stored since.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 	seqs, err := s.index.find(ctx, s.stream, job)
 	if err != nil {

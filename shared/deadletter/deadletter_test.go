@@ -104,7 +104,7 @@ func appendHistory(t *testing.T, k *testkit.Kit, b *bus.Bus) event.Log {
 	return log
 }
 
-// erase appends the event erased to a job's log and returns its sequence.
+// erase appends the event `erased` to a job's log and returns its sequence.
 func erase(t *testing.T, k *testkit.Kit, b *bus.Bus, job string) uint64 {
 	t.Helper()
 	log, err := joblog.New(b).Update(k.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })

@@ -28,7 +28,7 @@ type indexed struct {
 	job uuid.UUID
 }
 
-// find returns the sequences of the dead letters of a job, except those of its erased event.
+// find returns the sequences of the dead letters of a job, except those of its event `erased`.
 func (x *index) find(ctx context.Context, stream *bus.Stream, job string) (seqs []uint64, err error) {
 	id, err := uuid.Parse(job)
 	if err != nil { // no dead letter belongs to such a job

@@ -176,7 +176,7 @@ func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 	return names
 }
 
-// Receive begins a job: it appends the event received to the job's log, and returns the job's id.
+// Receive begins a job: it appends the event `received` to the job's log, and returns the job's id.
 func (k *Kit) Receive(b *bus.Bus) string {
 	k.t.Helper()
 	job := k.NewJob()

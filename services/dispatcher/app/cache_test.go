@@ -165,8 +165,8 @@ func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
 	env.isCached(env.same(), first, result)
 }
 
-// The received event of a job cannot be decoded, for example because a newer release published it.
-// The job must be analysed all the same.
+// The event `received` of a job cannot be decoded, for example because a newer release published
+// it. The job must be analysed all the same.
 func TestAJobWhoseFirstEventIsUnreadableIsAnalysed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -67,7 +67,8 @@ func (c *Config) signer() analysis.SignerOptions {
 	return analysis.SignerOptions{Secrets: secrets, Valid: c.WebhookValid, Now: time.Now}
 }
 
-// maxConcurrency is the largest number of concurrent handlers. Each handler takes memory at the start.
+// maxConcurrency is the largest number of concurrent handlers. The dispatcher allocates memory for
+// each when it starts.
 const maxConcurrency = 10_000
 
 // maxSlots is the largest ANALYSIS_MAX_RUNNING but 0. Every attempt reads all slots, one after the

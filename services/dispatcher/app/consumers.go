@@ -77,9 +77,9 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// follow runs a consumer of terminal events. Its handler settles the jobs that wait for the
-// analysis of the ended job, and requests the cancellation of an analysis that no job waits for. If
-// an event becomes a dead letter, its job does not change, since the job has already ended.
+// follow runs a consumer of terminal events. Its handler ends the wait of the jobs that wait for
+// the analysis of the ended job, and requests the cancellation of an analysis that no job waits
+// for. If an event becomes a dead letter, its job does not change, since the job has already ended.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }

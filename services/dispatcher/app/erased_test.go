@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// erase appends erased. If forget is true, it also purges the earlier events.
+// erase appends the event `erased`. If forget is true, it also purges the earlier events.
 func (env *env) erase(job string, forget bool) {
 	env.t.Helper()
 	log, err := env.jobs.Update(env.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })

@@ -14,7 +14,7 @@ import (
 
 const lapses = "dispatcher-lapsed"
 
-// lapse appends lapsed for an attempt, as the tracker does.
+// lapse appends the event `lapsed` for an attempt, as the tracker does.
 func (env *env) lapse(job string, attempt int) {
 	env.t.Helper()
 	env.append(event.Lapsed{JobID: job, Attempt: attempt})

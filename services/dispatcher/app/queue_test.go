@@ -268,7 +268,7 @@ func TestAnUnavailableServerDelaysQueuedAttemptsAndFreesTheirSlots(t *testing.T)
 	}
 }
 
-// The stored event of a queued job is handled twice, so the queue has two entries of the job.
+// The event `stored` of a queued job is handled twice, so the queue has two entries of the job.
 func TestAJobThatIsQueuedTwiceIsSentOnce(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -310,7 +310,7 @@ func TestAJobThatIsQueuedTwiceIsSentOnce(t *testing.T) {
 	env.complete(jobs...)
 }
 
-// The stored event of a job was handled twice. While the request of the job is open, the queue
+// The event `stored` of a job was handled twice. While the request of the job is open, the queue
 // still has the job's second entry.
 func TestASecondEntryOfARunningJobStartsNothingAndBlocksNobody(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func (env *env) entries() []string {
 	return slices.Sorted(maps.Keys(staged))
 }
 
-// resultOf reads a job's result from completed or from staging.
+// resultOf reads a job's result from the event `completed` or from staging.
 func (env *env) resultOf(job string) string {
 	env.t.Helper()
 	c := testkit.Await[event.Completed](env.Kit, env.bus, job)

@@ -79,7 +79,7 @@ func (env *env) put(key, body string) {
 	must(env.t, err)
 }
 
-// recording stores a recording and returns its stored event, which is not appended yet.
+// recording stores a recording and returns its event `stored`, which is not appended yet.
 func (env *env) recording() event.Stored {
 	env.t.Helper()
 	job := env.NewJob()
@@ -89,7 +89,7 @@ func (env *env) recording() event.Stored {
 	return s
 }
 
-// store stores a recording and appends stored.
+// store stores a recording and appends the event `stored`.
 func (env *env) store() event.Stored {
 	env.t.Helper()
 	s := env.recording()

@@ -30,7 +30,7 @@ func (g *env) analyze(body any, header map[string]string) reply {
 	return g.do("POST", fmt.Sprintf("/tokens/%d/analyze", g.token), strings.NewReader(text), header)
 }
 
-// source decrypts the source in the received event of a job.
+// source decrypts the source in the event `received` of a job.
 func (g *env) source(r event.Received) source.Source {
 	g.t.Helper()
 	var cfg principal.Config

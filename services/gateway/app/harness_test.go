@@ -258,7 +258,7 @@ func (g *env) upload(header map[string]string, parts ...part) reply {
 	return g.do("POST", g.path(), bytes.NewReader(body), h)
 }
 
-// received returns the received event of an accepted job.
+// received returns the event `received` of an accepted job.
 func (g *env) received(job string) event.Received {
 	g.t.Helper()
 	log, err := g.jobs.Read(g.kit.Context(), job)

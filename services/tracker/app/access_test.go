@@ -136,7 +136,7 @@ func (l *testJob) receivedOf(owner string) {
 	l.publish(event.Received{JobID: l.id, TokenID: 7, Owner: owner, FileName: "a.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 }
 
-// storedInBucket appends stored with a bucket name that is valid for presigned URLs.
+// storedInBucket appends the event `stored` with a bucket name that is valid for presigned URLs.
 func (l *testJob) storedInBucket() {
 	l.publish(event.Stored{JobID: l.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
 }

@@ -49,7 +49,8 @@ type Config struct {
 // minResultMemory is the smallest allowed RESULT_MEMORY, in bytes.
 const minResultMemory = 1 << 20
 
-// maxBatchSize is the largest BATCH_SIZE. A batch takes memory at the start, and is one transaction.
+// maxBatchSize is the largest BATCH_SIZE. The tracker allocates memory for a batch when it starts,
+// and records a batch in one transaction.
 const maxBatchSize = 10_000
 
 // Check implements config.Checker.

@@ -64,7 +64,7 @@ func (l *testJob) untilErased() {
 	l.untilGone()
 }
 
-// forget removes all events before the erased event from the log of a job, as the uploader does.
+// forget removes all events before the event `erased` from the log of a job, as the uploader does.
 func (l *testJob) forget() {
 	l.t.Helper()
 	log, err := l.jobs.Read(l.Context(), l.id)
@@ -86,7 +86,7 @@ func (c *env) finished(token int64) *testJob {
 	return j
 }
 
-// accepted publishes received for a new job of a token.
+// accepted publishes the event `received` for a new job of a token.
 func (c *env) accepted(token int64) *testJob {
 	c.t.Helper()
 	j := c.job()
@@ -276,7 +276,7 @@ func TestAJobWhoseLogHasExpiredIsErased(t *testing.T) {
 	ofToken.untilGone()
 	ofToken.gone()
 	for _, j := range []*testJob{asked, ofToken} {
-		j.untilErased() // the event is necessary because the uploader consumes erased
+		j.untilErased() // the event is necessary because the uploader consumes the event erased
 	}
 	if err := stream.Purge(c.Context()); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,8 @@ type Config struct {
 	Objects objectstore.Config
 }
 
-// maxConcurrency is the largest number of concurrent handlers. Each handler takes memory at the start.
+// maxConcurrency is the largest number of concurrent handlers. The uploader allocates memory for
+// each when it starts.
 const maxConcurrency = 10_000
 
 // Check implements config.Checker.

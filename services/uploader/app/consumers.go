@@ -21,10 +21,10 @@ func Resources() bus.Resources {
 // copies uploads, so that slow servers do not delay uploads.
 const fetchConsumer = Name + "-fetch"
 
-// maxPending is the largest number of delivered events of fetchConsumer, and of erased, that are not
-// acknowledged (MaxAckPending). It is large, because the events of an owner with too many fetches
-// stay unacknowledged, and so do the erasures of jobs with a source while an older fetch is running.
-// Neither must block the delivery of other owners' events.
+// maxPending is the largest number of delivered events that are not acknowledged (MaxAckPending),
+// for fetchConsumer and for the consumer of the event `erased`. It is large, because the events of
+// an owner with too many fetches stay unacknowledged, and so do the erasures of jobs with a source
+// while an older fetch is running. Neither must block the delivery of other owners' events.
 const maxPending = 10_000
 
 // durableFetch returns the configuration of the durable consumer of fetches, without a handler.

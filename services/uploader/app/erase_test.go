@@ -21,13 +21,14 @@ const (
 	expiries = "uploader-expired"
 )
 
-// erase appends erased, as the tracker does.
+// erase appends the event `erased`, as the tracker does.
 func (env *env) erase(e event.Received) {
 	env.t.Helper()
 	env.append(event.Erased{JobID: e.JobID, Staged: []string{e.Staged().Entry}})
 }
 
-// checkPurged checks that a job's log contains only erased, and that the job has no dead letters.
+// checkPurged checks that a job's log contains only the event `erased`, and that the job has no
+// dead letters.
 func (env *env) checkPurged(e event.Received) {
 	env.t.Helper()
 	for _, m := range env.Messages(event.Jobs()) {
@@ -118,7 +119,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	must(t, err)
 	env.erase(e)
 	env.run(nil)
-	testkit.Eventually(t, func() error { // wait until erased is redelivered, since received is not settled
+	testkit.Eventually(t, func() error { // wait until the event erased is redelivered, since the event received is not settled
 		c, err := env.JetStream().Consumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures)
 		if err != nil {
 			return err
@@ -174,8 +175,9 @@ func TestARecordingWhoseRetentionIsOverIsRemovedAndItsLogStays(t *testing.T) {
 	}
 }
 
-// A slow replica puts the object after another replica has removed it, and then dies. The next
-// delivery of received must find expired in the log and remove the object.
+// A slow replica puts the object after another replica has removed it, and then dies. At the next
+// delivery of the event `received` the uploader must find the event `expired` in the log and remove
+// the object.
 func TestARecordingThatIsPutAfterItsRetentionIsRemovedAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

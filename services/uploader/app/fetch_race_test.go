@@ -178,7 +178,7 @@ func TestAFetchWhoseTimeIsOverWhileS3IsAwayIsRepeated(t *testing.T) {
 }
 
 // A retry begins another fetch after an older fetch, which another replica runs, has stored its
-// object. The older fetch must not append stored.
+// object. The older fetch must not append the event `stored`.
 func TestAnOlderFetchDoesNotStoreTheRecordingOfARetry(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)

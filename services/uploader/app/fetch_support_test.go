@@ -48,7 +48,7 @@ func (env *env) sealer() *source.Sealer {
 	return s
 }
 
-// analyze appends received with a source, as the gateway does.
+// analyze appends the event `received` with a source, as the gateway does.
 func (env *env) analyze(src source.Source) event.Received {
 	env.t.Helper()
 	return env.analyzeAs("alice", src)
@@ -64,7 +64,7 @@ func (env *env) analyzeAs(owner string, src source.Source) event.Received {
 	return e
 }
 
-// analyzeURL appends received with a URL that contains the secret.
+// analyzeURL appends the event `received` with a URL that contains the secret.
 func (env *env) analyzeURL(url string) event.Received {
 	env.t.Helper()
 	return env.analyze(source.Source{URL: url + "?signature=" + secret, Header: map[string]string{"Authorization": "Bearer " + secret}})
@@ -126,7 +126,8 @@ func (env *env) checkUnfinished() {
 	}
 }
 
-// checkStored checks that stored describes the fetched body, and that the object has this body.
+// checkStored checks that the event `stored` describes the fetched body, and that the object has
+// this body.
 func (env *env) checkStored(stored event.Stored, body []byte) {
 	env.t.Helper()
 	sum := sha256.Sum256(body)

@@ -231,7 +231,7 @@ func TestWhatADeadReplicaHasLeftIsRemoved(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)
 	e := env.analyzeURL(env.serveBody(body))
-	env.put("audio/"+e.JobID+"_OLD_take_1.wav", wav(100)) // the object of a replica that died before it appended stored
+	env.put("audio/"+e.JobID+"_OLD_take_1.wav", wav(100)) // the object of a replica that died before it appended the event stored
 	core := minio.Core{Client: env.client}
 	_, err := core.NewMultipartUpload(env.Context(), env.bucket, "audio/"+e.JobID+"_DEAD_take_1.wav", minio.PutObjectOptions{})
 	must(t, err)

@@ -233,7 +233,7 @@ func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 	env.Settled(consumer)
 	env.Settled(fetches)
 	env.nothingStaged()
-	var of []string // both consumers of received have published a dead letter
+	var of []string // both consumers of the event received have published a dead letter
 	for _, dead := range env.Messages(event.Dead()) {
 		of = append(of, event.ParseDeadSubject(dead.Subject))
 		if string(dead.Data) != "\xff{" {

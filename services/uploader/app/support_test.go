@@ -49,7 +49,7 @@ func (env *env) run(changes map[string]string) *testkit.Instance {
 	return env.Run(app.Run, changes)
 }
 
-// stage stages a recording as the gateway does, and returns the received event, which is not
+// stage stages a recording as the gateway does, and returns the event `received`, which is not
 // appended yet.
 func (env *env) stage(body []byte) event.Received {
 	env.t.Helper()
@@ -63,7 +63,7 @@ func (env *env) stage(body []byte) event.Received {
 	}
 }
 
-// accept appends received, the first event of a job.
+// accept appends the event `received`, the first event of a job.
 func (env *env) accept(e event.Received) uint64 {
 	env.t.Helper()
 	seq, err := env.jobs.Append(env.Context(), e, 0)
@@ -71,7 +71,7 @@ func (env *env) accept(e event.Received) uint64 {
 	return seq
 }
 
-// upload stages a recording and appends received.
+// upload stages a recording and appends the event `received`.
 func (env *env) upload(body []byte) event.Received {
 	env.t.Helper()
 	e := env.stage(body)

@@ -26,7 +26,7 @@ import (
 type JobLog interface {
 	// Read reads a job's log.
 	Read(ctx context.Context, job string) (event.Log, error)
-	// Received returns the received event, with which a job's log begins, and the time of the
+	// Received returns the event `received`, with which a job's log begins, and the time of the
 	// event. It returns nil if the log has no received event, or if the event cannot be decoded.
 	Received(ctx context.Context, job string) (*event.Received, time.Time, error)
 	// Newest returns the event with which a job's log ends; nil if the log is empty.

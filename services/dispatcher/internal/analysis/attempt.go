@@ -33,7 +33,7 @@ func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, delivery 
 	}
 	known := event.Log{{Event: e, Seq: delivery.Seq}}
 	if d.Slots != nil || e.Attempt > 0 {
-		known = nil // the log must be read: the queue needs the owner in received, and a retry needs retried
+		known = nil // the log must be read: the queue needs the owner in the event received, and a retry needs the event retried
 	}
 	return d.makeAttempt(ctx, e, first, known)
 }
@@ -120,8 +120,9 @@ func (d *Dispatcher) refuseAnswer(ctx context.Context, from Caller, reason error
 	}
 }
 
-// beginAttempt appends attempted to the log if necessary, and reports whether the attempt must be
-// sent (beginAttempt in rules.go decides both). begun reports whether the log had attempted before.
+// beginAttempt appends the event `attempted` to the log if necessary, and reports whether the
+// attempt must be sent (beginAttempt in rules.go decides both). begun reports whether the log had
+// attempted before.
 func (d *Dispatcher) beginAttempt(
 	ctx context.Context, job string, a attempt, known event.Log,
 ) (log event.Log, send, begun bool, err error) {
@@ -201,14 +202,16 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 	return err
 }
 
-// appendDispatched appends dispatched to the log if acceptAttempt allows it, and returns the log.
+// appendDispatched appends the event `dispatched` to the log if acceptAttempt allows it, and
+// returns the log.
 func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) (event.Log, error) {
 	return d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
 		return acceptAttempt(log, dispatched), nil
 	})
 }
 
-// failAttempt appends failed to the log, unless the job has ended or a newer attempt has begun.
+// failAttempt appends the event `failed` to the log, unless the job has ended or a newer attempt
+// has begun.
 func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
 	_, err := d.Jobs.Update(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
 		return failAttempt(log, failed), nil
@@ -216,8 +219,8 @@ func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error
 	return err
 }
 
-// Fail appends failed to the log of a job, unless the job has ended. It is called when an event of
-// the job becomes a dead letter.
+// Fail appends the event `failed` to the log of a job, unless the job has ended. It is called when
+// an event of the job becomes a dead letter.
 func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error {
 	_, err := d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failJob(log, job, f), nil

@@ -64,9 +64,9 @@ func ParseCallback(body Body) Callback {
 // RefusedCallback returns a refused callback, for a body that could not be read.
 func RefusedCallback(reason error) Callback { return Callback{refused: reason, outcome: true} }
 
-// Receive records the report of a callback. If the callback is refused, Receive publishes refused,
-// so that operators and the viewers of the job can see the reason, and returns the reason as its
-// error.
+// Receive records the report of a callback. If the callback is refused, Receive publishes the event
+// `refused`, so that operators and the viewers of the job can see the reason, and returns the
+// reason as its error.
 func (d *Dispatcher) Receive(ctx context.Context, from Caller, c Callback) (Disposition, error) {
 	switch {
 	case c.refused != nil:

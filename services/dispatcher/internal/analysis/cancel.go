@@ -18,7 +18,7 @@ const cancelTries = 5
 // HandleCanceled promotes a follower of a canceled job, and requests that the server cancels the
 // job's analysis. delivery counts the deliveries of the event, from 1.
 func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, delivery uint64) error {
-	if err := d.settleLedBy(ctx, e.JobID); err != nil {
+	if err := d.endWaitFor(ctx, e.JobID); err != nil {
 		return err
 	}
 	log, err := d.Jobs.Read(ctx, e.JobID)
@@ -35,7 +35,7 @@ func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, deliv
 // HandleErased promotes a follower of an erased job, removes the cached result of the job, and
 // requests that the server cancels the analysis and deletes its result.
 func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery uint64) error {
-	if err := d.settleLedBy(ctx, e.JobID); err != nil {
+	if err := d.endWaitFor(ctx, e.JobID); err != nil {
 		return err
 	}
 	if d.Results != nil {

@@ -29,44 +29,44 @@ func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ u
 	if follower == nil {
 		return d.Sharing.Remove(ctx, leader)
 	}
-	return d.settle(ctx, leader)
+	return d.endWait(ctx, leader)
 }
 
 // HandleFailed promotes a follower of a failed job.
 func (d *Dispatcher) HandleFailed(ctx context.Context, e event.Failed, _ uint64) error {
-	return d.settleLedBy(ctx, e.JobID)
+	return d.endWaitFor(ctx, e.JobID)
 }
 
-// settleLedBy settles the followers of a job that has ended. It does nothing if the job is no
-// leader.
-func (d *Dispatcher) settleLedBy(ctx context.Context, job string) error {
+// endWaitFor ends the wait of the followers of a job that has ended. It does nothing if the job is
+// no leader.
+func (d *Dispatcher) endWaitFor(ctx context.Context, job string) error {
 	leader, err := d.Sharing.LedBy(ctx, job)
 	if err != nil || leader == nil {
 		return err
 	}
-	return d.settle(ctx, leader)
+	return d.endWait(ctx, leader)
 }
 
-// settle settles the followers of a leader that has ended: it completes them with the leader's
-// result, or promotes one of them. Then it removes the leader entry. If the leader was retried, it
-// is active again and stays the leader until it ends.
-func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
+// endWait ends the wait of the followers of a leader that has ended: it completes them with the
+// leader's result, or promotes one of them. Then it removes the entry of the leader. If the leader
+// was retried, it is active again and stays the leader until it ends.
+func (d *Dispatcher) endWait(ctx context.Context, leader *Member) error {
 	log, err := d.Jobs.Read(ctx, leader.Job)
 	if err != nil || active(log) {
 		return err
 	}
 	newest, err := d.Sharing.Leader(ctx, leader.Key.Hash)
-	if err != nil || newest == nil { // another replica has settled the followers
+	if err != nil || newest == nil { // another replica has ended the wait of the followers
 		return err
 	}
 	switch {
 	case newest.Seq != leader.Seq && newest.Promoted:
 		err = d.Sharing.Grant(ctx, newest)
-	case newest.Seq != leader.Seq: // the key has a new leader, whose stored event is being handled
+	case newest.Seq != leader.Seq: // the key has a new leader, whose event stored is being handled
 	case d.Results == nil:
 		err = d.releaseFollowers(ctx, leader.Key.Hash)
 	default:
-		err = d.settleFollowers(ctx, leader, log)
+		err = d.completeOrPromote(ctx, leader, log)
 	}
 	if err != nil {
 		return err
@@ -74,11 +74,11 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 	return d.Sharing.Remove(ctx, leader)
 }
 
-// settleFollowers completes the followers of a leader that has ended, if the leader's result is
-// known, and promotes the oldest follower otherwise. If the leader itself was completed with the
-// cached result of another job, that result is used only while it is in the cache, because the
-// other job may have been erased.
-func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log event.Log) error {
+// completeOrPromote ends the wait of the jobs that follow a leader that has ended. If the leader
+// has a result, its followers are completed with it; otherwise the oldest follower is promoted. A
+// result that the leader itself got from the cache is used only if it is still in the cache: the
+// job that produced it may have been erased.
+func (d *Dispatcher) completeOrPromote(ctx context.Context, leader *Member, log event.Log) error {
 	completed, ok := completedBy(log)
 	if !ok {
 		return d.promote(ctx, leader.Key.Hash, leader.Seq)
@@ -180,7 +180,7 @@ func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 
 // promoteFollower makes a follower the leader of its key, and publishes that its attempt may be
 // sent. The parameter after is the sequence of the leader that has ended. If another replica has
-// already promoted a follower, promoteFollower publishes the granted event of that follower
+// already promoted a follower, promoteFollower publishes the event `granted` of that follower
 // instead.
 func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
 	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
@@ -214,7 +214,7 @@ func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
 // published for that time.
 const sharingInterval = 5 * time.Minute
 
-// RunSharing calls ReviewSharing about every sharingInterval until ctx ends.
+// RunSharing calls ReviewSharing about every five minutes until ctx ends.
 func (d *Dispatcher) RunSharing(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := d.ReviewSharing(ctx); err != nil && ctx.Err() == nil {
@@ -252,7 +252,7 @@ func (d *Dispatcher) reviewLeader(ctx context.Context, leader *Member) error {
 	if active(log) && leader.Promoted && waitsForLeader(log) {
 		return d.Sharing.Grant(ctx, leader)
 	}
-	return d.settle(ctx, leader)
+	return d.endWait(ctx, leader)
 }
 
 // reviewFollower publishes a waiting event for a follower that has a leader. It removes a follower

@@ -23,7 +23,8 @@ func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendOutcome appends completed or failed. Before it appends completed, it caches the result.
+// appendOutcome appends the event `completed` or `failed`. Before it appends `completed`, it caches
+// the result.
 func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	if r.status == statusFailed {
 		return d.appendTerminal(ctx, attempt, event.Failed{
@@ -37,8 +38,8 @@ func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendCompleted appends completed. If the result does not fit into the log, appendCompleted
-// stages it first. known is the log that the caller has read, or nil.
+// appendCompleted appends the event `completed`. If the result does not fit into the log,
+// appendCompleted stages it first. known is the log that the caller has read, or nil.
 func (d *Dispatcher) appendCompleted(ctx context.Context, completed event.Completed, known event.Log) (Disposition, error) {
 	if d.fits(completed) {
 		return d.appendTerminal(ctx, completed.Attempt, completed, known)
@@ -46,9 +47,10 @@ func (d *Dispatcher) appendCompleted(ctx context.Context, completed event.Comple
 	return d.stageAndAppend(ctx, completed)
 }
 
-// stageAndAppend stages the result of completed, and appends completed with a reference to the
-// staged result. It reads the log first, so that a repeated callback stages nothing. If another
-// event ends the job before completed is appended, stageAndAppend deletes the staged result again.
+// stageAndAppend stages the result in the parameter completed, and appends the event with a
+// reference to the staged result instead. It reads the log first, so that a repeated callback
+// stages nothing. If another event ends the job before this event is appended, stageAndAppend
+// deletes the staged result again.
 func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Completed) (Disposition, error) {
 	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {

@@ -16,9 +16,10 @@ import (
 
 // If the number of concurrent analyses is limited, an attempt that finds no free slot waits in the
 // queue. Each replica schedules the queue (RunQueue) in three steps: it assigns a free slot to the
-// next attempt, publishes granted, and removes the attempt from the queue. The consumer of granted
-// sends the attempt. If a replica crashes between two steps, the attempt has a slot and is still in
-// the queue. Then the next replica that schedules the queue performs the remaining steps.
+// next attempt, publishes the event `granted`, and removes the attempt from the queue. The consumer
+// of this event sends the attempt. If a replica crashes between two steps, the attempt has a slot
+// and is still in the queue. Then the next replica that schedules the queue performs the remaining
+// steps.
 
 // Entry is an attempt in the queue.
 type Entry struct {
@@ -78,7 +79,7 @@ func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, deliver
 		return err
 	}
 	if !active(log) {
-		return d.settleLedBy(ctx, e.JobID) // a job that ends while it is promoted must still settle its followers
+		return d.endWaitFor(ctx, e.JobID) // a job that ends while it is promoted must still end the wait of its followers
 	}
 	recording, err := recordingOf(log)
 	if err != nil {

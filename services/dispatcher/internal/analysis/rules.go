@@ -90,7 +90,7 @@ func (a attempt) received(err error) bool {
 	return ok && rejected.Conflict && (a.again || rejected.Repeated)
 }
 
-// waits reports whether the attempt of a queue entry must still be sent. Its attempted event was
+// waits reports whether the attempt of a queue entry must still be sent. Its event `attempted` was
 // appended before the entry was added to the queue. Therefore a retry after that has requested a
 // newer attempt, and the attempt of the entry is not sent.
 func waits(log event.Log, e *Entry) bool {
@@ -233,7 +233,7 @@ func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 // no attempt was made or requested for it.
 func waitsForLeader(log event.Log) bool { return active(log) && log.Attempt() == 0 }
 
-// completedBy returns the completed event that ended a job. It returns false if the job has not
+// completedBy returns the event `completed` that ended a job. It returns false if the job has not
 // ended, has ended otherwise, or is erased.
 func completedBy(log event.Log) (event.Completed, bool) {
 	terminal, _ := log.Terminal()

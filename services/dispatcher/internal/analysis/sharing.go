@@ -21,14 +21,15 @@ import (
 //  1. A job becomes the first leader of a key only if the key has no leader. A follower is promoted
 //     only in place of the leader that ended. Sharing.Lead is a compare-and-set, so a key has one
 //     leader.
-//  2. A leader entry is removed only after its followers are settled, or after the next leader has
-//     an entry. The durable consumers of the terminal events settle the followers; they find the
-//     leader entry by the job that ended.
+//  2. The entry of a leader is removed only when no follower waits for it any more, or when the
+//     next leader has an entry. The durable consumers of the terminal events end the wait of the
+//     followers; they find the entry of the leader by the job that ended.
 //  3. A job that has registered as a follower reads its leader again. If the leader has ended, the
-//     job settles the followers, including itself. So no follower registers too late.
-//  4. The consumer of granted sends the attempt of a promoted job. Every replica that finds a
-//     promoted job publishes granted again until the attempt has begun; the event's id makes this
-//     idempotent.
+//     job ends the wait of all followers, including itself. Therefore no follower registers too
+//     late.
+//  4. The consumer of the event `granted` sends the attempt of a promoted job. Every replica that
+//     finds a promoted job publishes this event again until the attempt has begun; the event's id
+//     makes this idempotent.
 //  5. RunSharing checks all entries from time to time, for cases that rules 1 to 4 do not cover.
 
 // Member is a job that shares an analysis with others.
@@ -71,14 +72,14 @@ type Sharing interface {
 	Grant(ctx context.Context, m *Member) error
 }
 
-// handleShared handles stored if results are cached. It completes the job with a cached result,
-// makes the job follow a leader with the same key, or sends the first attempt.
+// handleShared handles the event `stored` if results are cached. It completes the job with a cached
+// result, makes the job follow a leader with the same key, or sends the first attempt.
 func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery Delivery, first attempt) error {
 	log, err := d.logOf(ctx, e, delivery)
 	if err != nil || !active(log) {
 		return err
 	}
-	if log.Attempt() > 0 { // attempted is in the log: a crash or an error interrupted the attempt
+	if log.Attempt() > 0 { // the log has the event attempted: a crash or an error interrupted the attempt
 		return d.makeAttempt(ctx, e, first, log)
 	}
 	received, _ := event.Last[event.Received](log)
@@ -98,10 +99,10 @@ func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery 
 	return d.makeAttempt(ctx, e, first, log)
 }
 
-// logOf returns the log of a job whose recording is stored. At the first delivery of stored it
-// assumes that stored is the newest event, and reads only received: if the log has further events,
-// the next append is a conflict, after which the log is read. logOf reads the whole log at a
-// redelivery, or if received is missing or cannot be decoded.
+// logOf returns the log of a job whose recording is stored. At the first delivery of the event
+// `stored` it assumes that this is the newest event, and reads only the event `received`: if the
+// log has further events, the next append is a conflict, after which the log is read. logOf reads
+// the whole log at a redelivery, or if the event `received` is missing or cannot be decoded.
 func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Delivery) (event.Log, error) {
 	if delivery.First {
 		received, at, err := d.Jobs.Received(ctx, e.JobID)
@@ -187,7 +188,7 @@ func (d *Dispatcher) follow(ctx context.Context, self Member, leader *Member) (b
 		zerolog.Ctx(ctx).Info().Str(logging.Source, leader.Job).Msg("waits for the analysis of the same recording")
 		return true, nil
 	}
-	return false, d.settle(ctx, leader)
+	return false, d.endWait(ctx, leader)
 }
 
 func (d *Dispatcher) publishFollowing(ctx context.Context, job string) {

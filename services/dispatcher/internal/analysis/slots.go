@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as it was
-// when it was read.
+// Slot is the right to one of the analyses that may run at the same time, over all replicas. The
+// fields are as they were when the slot was read.
 type Slot struct {
 	Index    int
 	Job      string // job that got the slot last; "" if there is none, or if its slot was released
@@ -34,8 +34,8 @@ type Slots interface {
 
 // takeSlot reports whether a job has a slot, so that its attempt may be sent. A job without a slot
 // gets a free one only if the queue is empty. Otherwise takeSlot adds the attempt to the queue and
-// returns false: the granted event will cause the attempt, so the event that is being handled need
-// not be redelivered.
+// returns false: the event `granted` will cause the attempt, so the event that is being handled
+// need not be redelivered.
 func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log event.Log) (bool, error) {
 	if d.Slots == nil || a.free {
 		return true, nil

@@ -130,7 +130,7 @@ func (s *Sharing) Continue(ctx context.Context, m *analysis.Member) context.Cont
 	return trace.Continue(ctx, m.Trace)
 }
 
-// Grant implements analysis.Sharing. The id of the granted event contains the sequence of the
+// Grant implements analysis.Sharing. The id of the event `granted` contains the sequence of the
 // leader's or follower's message. Therefore the stream of jobs ignores the event if another replica
 // publishes it, too.
 func (s *Sharing) Grant(ctx context.Context, m *analysis.Member) error {

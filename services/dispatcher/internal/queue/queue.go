@@ -1,5 +1,6 @@
 // Package queue stores the state with which the replicas of the dispatcher limit concurrent
-// analyses. The waiting attempts are in a stream, and the slots in a key-value bucket.
+// analyses. A slot is the right to one of the analyses that may run at the same time. The slots are
+// in a key-value bucket, and the attempts that wait for a slot are in a stream.
 package queue
 
 import (
@@ -96,8 +97,8 @@ func (q *Queue) Remove(ctx context.Context, e *analysis.Entry) error {
 	return err
 }
 
-// Grant implements analysis.Queue. The id of the granted event contains the sequence of the entry.
-// Therefore the stream of jobs ignores the event if another replica publishes it, too.
+// Grant implements analysis.Queue. The id of the event `granted` contains the sequence of the
+// entry. Therefore the stream of jobs ignores the event if another replica publishes it, too.
 func (q *Queue) Grant(ctx context.Context, e *analysis.Entry, unlimited bool) error {
 	granted := event.Granted{JobID: e.JobID, Attempt: e.Attempt, Entry: e.Seq, Unlimited: unlimited}
 	if err := q.bus.Publish(trace.Continue(ctx, e.Trace), granted); err != nil {

@@ -13,7 +13,8 @@
 //  3. If a credential cannot be checked because the provider or the store is unavailable, the
 //     request fails with a retryable failure.
 //  4. No failure contains a part of a credential, neither in the response nor in the log.
-//  5. Decide asks neither the store nor the provider about a credential that a stranger can invent.
+//  5. Decide never causes a lookup, in the store or at the provider, that anybody could cause with
+//     an invented credential. It fails with ErrUndecided instead.
 package access
 
 import (

@@ -40,13 +40,13 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	Linger(c)
 }
 
-// maxRest is the size of the longest rest of a body that fasthttp reads after the response, so that
-// the connection can be reused (maxUnreadStreamBodySize there).
+// maxRest is the largest unread part of a body that fasthttp reads after the response, so that the
+// connection can be reused (maxUnreadStreamBodySize there).
 const maxRest = 256 << 10
 
 // Linger delays the close of the connection, so that a client that is still sending a refused body
-// can read the response. If the rest of the body may be longer than maxRest, the response announces
-// the close: otherwise the client may send its next request on a connection that is being closed.
+// can read the response. If more than 256 KiB of the body may be unread, the response announces the
+// close: otherwise the client may send its next request on a connection that is being closed.
 func Linger(c *fiber.Ctx) {
 	if n := declaredLength(c); n < 0 || n > maxRest {
 		c.Context().SetConnectionClose()

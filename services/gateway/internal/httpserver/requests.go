@@ -58,7 +58,8 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 		}
 		fail(c, zerolog.Ctx(ctx), id, fromFiber(err))
 	}
-	// The values are read here: c is reused for another request when a stream is closed.
+	// The following values are read now: if the response is a stream, done is called when the
+	// stream is closed, and c may then belong to another request.
 	route, method, path, status := routeOf(c), c.Method(), c.Path(), c.Response().StatusCode()
 	if entry, ok := audited(c, route, id); ok {
 		r.audit(entry)

@@ -80,9 +80,9 @@ func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
 }
 
-// GetChanging registers a route for GET that changes something, as the protocol of its clients
-// requires. As for POST, requests of pages of unlisted origins are refused, and the audit log
-// records the requests.
+// GetChanging registers a route whose requests change data although their method is GET, because
+// the protocol of its clients uses GET. As for POST, requests of pages of unlisted origins are
+// refused, and the audit log records the requests.
 func (r *Router) GetChanging(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs, changes: true}, h)
 }
@@ -136,10 +136,10 @@ func (r *Router) PatchLarge(path string, needs principal.Scope, maxBody int64, h
 	r.add(Route{Method: http.MethodPatch, Path: path, Needs: needs, MaxBody: maxBody}, h)
 }
 
-// add registers a route. It panics if the route does not declare what its requests need, as
-// net/http panics for an invalid pattern. Only a defect of the code causes the panic, and every
-// start of a gateway, also in tests, reveals it. If add returned an error, each of the calls above
-// would have to check it.
+// add registers a route. It panics if the field Needs of the route is none of access.Needs(), as
+// net/http panics for an invalid pattern. Only a defect of the code can cause the panic, and every
+// start of a gateway, also in a test, reveals it. If add returned an error, each of the methods
+// above would have to check it.
 func (r *Router) add(route Route, h fiber.Handler) {
 	if !slices.Contains(access.Needs(), route.Needs) {
 		panic("the route " + route.Method + " " + route.Path + " does not say what it needs")

@@ -5,11 +5,11 @@
 // the process use more than a limited amount of memory: bodies are streamed and their bytes
 // counted, and every read and write has a deadline.
 //
-// The threat is request smuggling. If a request is answered before its body is read, the rest of
-// the body must never be parsed as the next request. fasthttp (from 1.77; a test sends the attack)
-// reads and discards the rest up to a limit, or closes the connection. This package also limits the
-// time for the rest, and delays the close of a connection whose body was not read, so that the
-// client can read the response.
+// It also prevents request smuggling: if a request is answered before its body is read, the unread
+// part of the body must never be parsed as the next request. fasthttp (from 1.77; a test sends the
+// attack) reads and discards the unread part up to a limit, or closes the connection. This package
+// limits the time for that, too, and delays the close of a connection whose body was not read, so
+// that the client can read the response.
 package httpserver
 
 import (
@@ -30,9 +30,9 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is how
-// far a client may lag behind the least rate when it reads an answer. The time in which the server
-// has nothing to send does not count, so streams can stay open.
+// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is by how
+// much time a client may fall behind the minimum rate when it reads an answer. The time in which
+// the server has nothing to send does not count, so streams can stay open.
 const (
 	headerTimeout = 15 * time.Second // longest time from the first byte of a header to its end
 	keepAlive     = 2 * time.Minute  // longest time between two requests on a connection

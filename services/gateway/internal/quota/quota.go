@@ -1,21 +1,23 @@
 // Package quota limits how many bytes the jobs of one owner use, in three budgets: bytes in staging,
 // bytes in the bucket, and bytes of events in the stream of logs.
 //
-// The tracker knows what the recorded jobs of an owner use. An upload is admitted by the sum of that
-// usage, which is at most two seconds old (but see rule 4), and of the owner's uploads at this
-// replica that the tracker has not recorded yet:
+// To admit an upload, the gateway adds two numbers: what the owner's recorded jobs use according to
+// the tracker, at most two seconds ago (but see rule 4), and the size of the owner's uploads at
+// this replica that the tracker has not recorded yet. The sum, including the new upload, must not
+// exceed a budget:
 //
 //  1. Uploads at one replica do not exceed a budget, however many are concurrent.
 //  2. An upload at another replica is counted as soon as the tracker has recorded its job and this
-//     replica has read the usage again. So an owner can exceed a budget by the uploads that other
-//     replicas admit until then.
-//  3. An upload is refused only by a usage that was read after the upload arrived. So bytes that
-//     are released are available at once.
+//     replica has read the usage again. Until then, uploads that other replicas admit can make an
+//     owner exceed a budget.
+//  3. Before an upload is refused, the usage is read again, so that bytes that were released are
+//     available at once.
 //  4. An upload of an owner who uses less than half of each budget does not wait until the usage is
 //     read again: the last usage is used for a minute.
 //  5. If the usage cannot be read within a second, uploads are admitted without it.
 //
-// Reservations end with the process, so that a crash leaves nothing behind.
+// The reservations of the uploads that are not recorded yet are only in memory, so that none is
+// left after a crash.
 package quota
 
 import (
@@ -202,8 +204,8 @@ func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, k
 
 // refresh reads the usage of an owner unless the last reading began at the time since or later. If
 // another upload is reading the usage, refresh waits for that reading. If mayBeStale is true, an
-// older usage suffices if it is ample (see maxStale). refresh returns false if it has no such
-// usage.
+// older usage suffices if it is less than half of each budget and at most maxStale old. refresh
+// returns false if it has no such usage.
 func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, mayBeStale bool) bool {
 	for {
 		q.mu.Lock()

@@ -13,8 +13,8 @@
 //     and n bursts.
 //  3. Concurrent operations beyond the limit continue. The client may begin another one when its
 //     number over all replicas is below the limit.
-//  4. A replica that starts does not know of earlier requests. It learns within about a second of
-//     the concurrent operations of clients.
+//  4. A replica that starts does not know of earlier requests. Within about a second it learns how
+//     many operations each client has running.
 //  5. The usage of a replica that stops is forgotten at once, and that of a replica that is killed
 //     after about five seconds.
 //  6. While NATS is unavailable, each replica applies the limits to its own requests only.
@@ -227,8 +227,8 @@ func (c *Concurrency) add(client key, n int) {
 	}
 }
 
-// unpublished returns the number of operations of each client at this replica: of all clients, or
-// of those whose number has changed since the last call.
+// unpublished returns the number of operations of clients at this replica: of all clients if all is
+// true, otherwise of those whose number has changed since the last call.
 func (c *Concurrency) unpublished(all bool) map[key]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,8 +244,8 @@ func (c *Concurrency) unpublished(all bool) map[key]int {
 	return counts
 }
 
-// learn records the number of operations of clients at another replica: of all clients, or of those
-// whose number has changed.
+// learn records the number of operations of clients at another replica: of all clients if all is
+// true, otherwise of those whose number has changed.
 func (c *Concurrency) learn(replica string, counts map[key]int, all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,8 @@ const (
 	streams = 3
 )
 
-// replica has the limits of one replica of the gateway, and exchanges them over NATS.
+// replica is the part of a gateway's replica that limits clients: their requests, and their
+// concurrent streams. It exchanges the usage with other replicas over NATS.
 type replica struct {
 	t       *testing.T
 	set     *ratelimit.Set
@@ -31,7 +32,8 @@ type replica struct {
 	*ratelimit.Exchange
 }
 
-// newReplica makes a replica that does not run. It connects to NATS at a URL.
+// newReplica makes a replica with a connection to NATS at a URL. Its exchange does not run until
+// start is called.
 func newReplica(t *testing.T, k *testkit.Kit, url string) *replica {
 	t.Helper()
 	var cfg bus.Config

@@ -32,15 +32,16 @@ type Claim struct {
 // Claims stores claims for all replicas of the gateway. It uses only the clock of the store: the
 // clocks of replicas are never compared.
 type Claims interface {
-	// Claim claims a key for the duration lease. keep is the retention of the key. Claim has four
-	// outcomes:
+	// Claim claims the key in wanted. The claim is valid for the duration lease and can be renewed;
+	// the store forgets the key after the duration keep. Claim has four outcomes:
 	//
-	//  1. The key is new, or its retention has ended: wanted is stored and returned.
+	//  1. The key is new or was forgotten: wanted is stored and returned.
 	//  2. Another upload to the same token had the key, and its lease ended before it was finished:
 	//     wanted is stored with the job of that upload, and returned.
 	//  3. Another upload or an accepted job has the key: nothing is changed, and the other claim is
 	//     returned.
-	//  4. The key was freed between the two queries: a claim without a holder is returned.
+	//  4. Another upload had the key, but freed it while Claim looked for its claim: a claim
+	//     without a holder is returned.
 	Claim(ctx context.Context, wanted Claim, lease, keep time.Duration) (Claim, error)
 	// Renew extends the lease of a claim from now, if no other upload has taken over the claim.
 	Renew(ctx context.Context, c Claim, lease time.Duration) error
@@ -151,7 +152,7 @@ func (c *Core) beginClaimed(
 		return stored, !notStored(err), err
 	}
 	// The event that begins a job has the same id from every upload, and NATS drops a duplicate. So
-	// the stored event may be the event of another upload.
+	// the event in the log may be that of another upload.
 	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return stored, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)

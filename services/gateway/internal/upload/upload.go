@@ -197,7 +197,8 @@ type content interface {
 	identify(c *Core) (string, error)
 }
 
-// begin begins the job of a request. received has the token, the owner and Fresh. open opens the content of the request.
+// begin begins the job of a request. The caller has set the token, the owner and Fresh of the event
+// `received`. open opens the content of the request.
 func (c *Core) begin(ctx context.Context, received event.Received, key *Key, open func() (content, error)) (Accepted, error) {
 	references, err := c.References(ctx, received.TokenID)
 	if err != nil {

@@ -40,8 +40,8 @@ const freeAttempts = 10
 // accepted jobs, for cancellations and for erasures.
 const retryRoom = 0.95
 
-// NewControl makes a Control. After freeAttempts attempts, a job may be retried only if the
-// interval has passed since its last retry, because each retry costs an analysis.
+// NewControl makes a Control. After ten attempts, a job may be retried only if the interval has
+// passed since its last retry, because each retry costs an analysis.
 func NewControl(decider *Decider, rows Finder, usage LogUsage, interval time.Duration) *Control {
 	return &Control{decider: decider, rows: rows, usage: usage, interval: interval}
 }
@@ -98,9 +98,9 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	}
 }
 
-// rule returns the rule that appends canceled or retried if the log allows the action. The rule
-// finds the time of the last retry in the log, so that the limit of retries holds for all replicas
-// and after restarts.
+// rule returns the rule that appends the event `canceled` or `retried` if the log allows the
+// action. The rule finds the time of the last retry in the log, so that the limit of retries holds
+// for all replicas and after restarts.
 func (r Request) rule(interval time.Duration, now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
@@ -201,7 +201,7 @@ func hasSource(log event.Log) bool {
 }
 
 // permanent reports whether a job has a recording and failed for a reason that another attempt
-// cannot remove. If the failed event cannot be decoded, permanent returns false.
+// cannot remove. If the event `failed` cannot be decoded, permanent returns false.
 func permanent(log event.Log) bool {
 	terminal, _ := log.Terminal()
 	failed, ok := terminal.(event.Failed)

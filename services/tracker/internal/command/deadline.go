@@ -14,7 +14,7 @@ import (
 // Deadlines has two time limits: one until the analysis server accepts a job, and one for the
 // analysis. The second depends on the duration of the recording.
 type Deadlines struct {
-	Dispatch time.Duration // from received, retried or lapsed to dispatched
+	Dispatch time.Duration // from the event received, retried or lapsed to the event dispatched
 	Factor   float64       // an analysis may take Factor times the duration of the recording
 	Min, Max time.Duration // bounds of the time for an analysis, which is Max if the duration is unknown
 }
@@ -116,8 +116,8 @@ type Waits interface {
 }
 
 // Sweeper handles jobs whose deadline has passed, so that no job stays processing forever. If the
-// analysis server has accepted the job's attempt, Sweeper appends lapsed, so that the dispatcher
-// may begin another attempt. Otherwise Sweeper appends failed.
+// analysis server has accepted the job's attempt, Sweeper appends the event `lapsed`, so that the
+// dispatcher may begin another attempt. Otherwise it appends the event `failed`.
 //
 // Sweeper scans the records periodically. It sets no timer for each job, because timers could be
 // lost, fire twice, or outlive their jobs. The records only yield candidates: Sweeper checks the

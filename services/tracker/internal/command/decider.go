@@ -1,5 +1,6 @@
-// Package command appends events to the logs of jobs: canceled, retried and erased on request;
-// lapsed and failed when a deadline has passed; failed when an event cannot be recorded.
+// Package command appends events to the logs of jobs: on request the event `canceled`, `retried` or
+// `erased`; after a deadline `lapsed` or `failed`; after a retention `expired` or `erased`; and
+// `failed` if an event cannot be recorded.
 //
 // Each decision is a Rule, a pure function of the job's log. The Decider appends the event that the
 // rule returns, if the log has not changed since it was read. So of several concurrent writers one

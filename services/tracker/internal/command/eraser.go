@@ -26,9 +26,9 @@ type TokenRows interface {
 	JobsOf(ctx context.Context, token int64, limit int) ([]string, error)
 }
 
-// Eraser erases jobs in any state: it appends erased to the log of a job and updates the job's
-// record. The uploader consumes erased, and removes the recording, the staged bytes and the rest of
-// the log.
+// Eraser erases jobs in any state: it appends the event `erased` to the log of a job and updates
+// the job's record. The uploader consumes this event, and removes the recording, the staged bytes
+// and all earlier events of the log.
 type Eraser struct {
 	decider *Decider
 	rows    TokenRows
@@ -192,7 +192,7 @@ func endedBy(log event.Log, at time.Time) bool {
 	return ended && !end.Time.After(at)
 }
 
-// erasedEntry returns the entry of the erased event, which is the last event in the log of an
+// erasedEntry returns the entry of the event `erased`, which is the last event in the log of an
 // erased job. If the body of the event cannot be decoded, erasedEntry restores the event from the
 // log.
 func erasedEntry(id string, log event.Log) job.Entry {

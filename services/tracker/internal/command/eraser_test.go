@@ -91,8 +91,9 @@ func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	e.wantStatus(r.JobID, job.Erased, "")
 }
 
-// The uploader removes received, which has the owner, from the log as soon as it consumes erased.
-// The record of an erased job must keep the owner, so that the owner gets 410 and not 404.
+// The uploader removes the event `received`, which names the owner, from the log as soon as it
+// consumes the event `erased`. The record of an erased job must keep the owner, so that the owner
+// gets 410 and not 404.
 func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -32,10 +32,11 @@ type EndedRows interface {
 // LogUsage returns the used fraction of the stream of logs, from 0 to 1.
 type LogUsage func(ctx context.Context) (float64, error)
 
-// RetentionSweeper erases jobs whose retention has passed, and appends expired for recordings whose
-// retention has passed, so that the uploader deletes them. Like Sweeper, it finds candidates in the
-// records and checks the log of each, so that several replicas may sweep at the same time. A retry
-// during a sweep either succeeds, and the job keeps its recording, or is refused.
+// RetentionSweeper erases jobs whose retention has passed, and appends the event `expired` to the
+// logs of jobs whose recording has passed its own retention, so that the uploader deletes the
+// recording. Like Sweeper, it finds candidates in the records and checks the log of each, so that
+// several replicas may sweep at the same time. A retry during a sweep either succeeds, and the job
+// keeps its recording, or is refused.
 type RetentionSweeper struct {
 	rows    EndedRows
 	decider *Decider
@@ -108,8 +109,8 @@ func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) er
 	}, func(ctx context.Context, ended Ended) error { return s.expire(ctx, ended.JobID, before) })
 }
 
-// expire appends expired to the log of a job, and records the event. If it appends nothing, because
-// the log has newer events than the record, it updates the record.
+// expire appends the event `expired` to the log of a job, and records the event. If it appends
+// nothing, because the log has newer events than the record, it updates the record.
 func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Time) error {
 	log, appended, err := s.decider.append(ctx, id, expiry(id, before))
 	if err != nil {
@@ -122,9 +123,9 @@ func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Ti
 	return s.decider.record(ctx, job.Entries(log[len(log)-1:]))
 }
 
-// expiry returns the rule that appends expired if the job ended no later than the parameter before.
-// If the log has expired, the rule relies on the record, by which the job was selected, since such
-// a job cannot be retried.
+// expiry returns the rule that appends the event `expired` if the job ended no later than the
+// parameter before. If the log has expired, the rule relies on the record, by which the job was
+// selected, since such a job cannot be retried.
 func expiry(id string, before time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if log.Erased() || log.AudioExpired() || len(log) > 0 && !endedBy(log, before) {

@@ -136,7 +136,8 @@ func TestAJobWhoseLogHasExpiredIsErasedUnlessTheLogIsCrowded(t *testing.T) {
 	}
 }
 
-// The event expired is newer than the end of its job, and stays in the log for JOBS_MAX_AGE after it.
+// The event `expired` is newer than the end of its job, and stays in the log for JOBS_MAX_AGE after
+// it.
 func TestAJobWhoseLogHasOnlyExpiredIsErasedInTime(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -148,7 +149,7 @@ func TestAJobWhoseLogHasOnlyExpiredIsErasedInTime(t *testing.T) {
 	must(t, err)
 	log, err := e.jobs.Read(e.Context(), id)
 	must(t, err)
-	between := s.EndedAt.Add(log[0].Time.Sub(s.EndedAt) / 2) // after the end of the job, and before expired
+	between := s.EndedAt.Add(log[0].Time.Sub(s.EndedAt) / 2) // after the end of the job, and before the event expired
 	must(t, e.retention(job.Retention{Result: month}, 0).Sweep(e.Context(), between.Add(month)))
 	e.wantStatus(id, job.Erased, "")
 	log, err = e.jobs.Read(e.Context(), id)

@@ -24,8 +24,8 @@ func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
 
 // Fail ends the job of an event that cannot be recorded:
 //
-//  1. If the job has not ended and its record would be wrong without the event, Fail appends failed
-//     to the log.
+//  1. If the job has not ended and its record would be wrong without the event, Fail appends the
+//     event `failed` to the log.
 //  2. If the event is terminal, received or expired, Fail records a placeholder at the event's
 //     sequence. A replay of the event replaces the placeholder (job.Record.Merge).
 //  3. Progress events, and events that only a newer release knows, do not end a job.

@@ -1,4 +1,5 @@
-// Package consumers connects the consumers of the bus to the core.
+// Package consumers makes the handlers of the tracker's consumers. Each passes the events of a
+// consumer to the core: packages projection and command.
 package consumers
 
 import (

@@ -16,8 +16,8 @@ const countedEvents = 32
 
 // countSize adds the size of an event to LogBytes, once for each event. An event without a size was
 // read from the log, and is counted when the consumer delivers it. An event that the stream removes
-// soon is not counted (event.Lifetime). For an erased job only erased is counted, since the other
-// events are removed from the log.
+// soon is not counted (event.Lifetime). For an erased job only the event `erased` is counted, since
+// the other events are removed from the log.
 func (r *Record) countSize(e Entry) {
 	if e.Size <= 0 || event.Lifetime(e.Event, e.Time) > 0 || r.Status == Erased && e.Event.Name() != event.NameErased {
 		return

@@ -35,7 +35,7 @@ type Record struct {
 	StateSeq        uint64 // sequence of the state event that set the status
 	Attempt         int    // highest attempt number in the state events
 	ProgressAttempt int    // attempt to which the progress belongs; 0 before the analysis
-	MessageSeq      uint64 // sequence of the progressed event that set the message
+	MessageSeq      uint64 // sequence of the event progressed that set the message
 
 	StageSeq  uint64    // sequence of the event from which the deadline counts
 	StageAt   time.Time // time of the event StageSeq
@@ -91,13 +91,15 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //     that a retry requested. Within an attempt it never decreases.
 //  4. A wait, or a refused callback, is shown until the analysis server accepts the attempt or a
 //     newer event is merged.
-//  5. Facts about the recording in stored replace those in received.
+//  5. Facts about the recording in the event `stored` replace those in the event `received`.
 //  6. The version grows by one with each call that changes what clients see, and with no other
-//     call. It is 0 until received or erased is merged.
-//  7. The record of an erased job is a tombstone, whatever is merged before and after erased.
+//     call. It is 0 until the event `received` or `erased` is merged.
+//  7. The record of an erased job is a tombstone, whatever is merged before and after the event
+//     `erased`.
 //  8. The deletion of the recording of an ended job does not change UpdatedAt, which clients take
 //     for the time of the end.
-//  9. The owner is the owner in received, otherwise the owner in erased.
+//  9. The owner is that in the event `received`, or that in the event `erased` if `received` has
+//     none.
 //  10. The size of an event is counted once, however often the event is merged.
 //
 // Exceptions from 1:
@@ -106,10 +108,10 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //   - Progress that was published after the terminal event is ignored if the terminal event was
 //     merged first. If the progress was merged first, it stays, since the progress that clients see
 //     never decreases.
-//   - A tombstone keeps the progress that the record had when erased was merged.
+//   - A tombstone keeps the progress that the record had when the event `erased` was merged.
 //
-// Merge relies on two rules of the log: only expired and erased follow completed or canceled, and
-// any other state event that follows failed belongs to a newer attempt.
+// Merge relies on two rules of the log: only `expired` and `erased` follow `completed` or
+// `canceled`, and any other state event that follows `failed` belongs to a newer attempt.
 func (r *Record) Merge(entries []Entry) (changed bool) {
 	before := *r
 	newest := r.UpdatedAt
@@ -208,7 +210,8 @@ func (r *Record) applyProgress(e Entry) {
 	}
 }
 
-// applyReceived merges received. Properties of the recording that stored has already set stay.
+// applyReceived merges the event `received`. Properties of the recording that the event `stored`
+// has already set stay.
 func (r *Record) applyReceived(e Entry, ev event.Received) {
 	r.TokenID, r.FileName, r.CreatedAt = ev.TokenID, ev.FileName, databaseTime(e.Time)
 	r.setOwner(ev.Owner)
@@ -222,7 +225,7 @@ func (r *Record) applyReceived(e Entry, ev event.Received) {
 
 func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Bucket, r.Key = ev.Bucket, ev.Key
-	r.Duration = durationOf(ev.Duration, r.Duration) // r.Duration is not 0 if completed was merged before stored
+	r.Duration = durationOf(ev.Duration, r.Duration) // r.Duration is not 0 if the event completed was merged before the event stored
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	r.setStatus(e, Processing, Failure{})
 	r.raiseProgress(ev.Attempt, progressStored)
@@ -280,7 +283,8 @@ func (r *Record) applyToTombstone(e Entry) {
 	}
 }
 
-// setOwner sets the owner from received. If received has no owner, the owner from erased stays.
+// setOwner sets the owner in the event `received`. If it has no owner, the owner in the event
+// `erased` stays.
 func (r *Record) setOwner(owner string) { r.Owner = cmp.Or(owner, r.Owner) }
 
 // startDeadline makes the deadline count from an event, unless it counts from a newer one.

@@ -7,7 +7,8 @@
 //     Record.Merge lists the exceptions.
 //  2. The version of a record grows by one with each change that clients see, and with no other
 //     change.
-//  3. The record of an erased job contains no data of the job except what Record.applyErased keeps.
+//  3. The record of an erased job contains no data of the job except its id, owner and token, its
+//     times and version, and the progress that clients have seen.
 package job
 
 import (

@@ -105,10 +105,11 @@ func (r *Record) stage() Stage {
 }
 
 // refused reports whether a callback of the newest attempt was refused, and nothing newer is known
-// about the analysis. Some servers call back before they answer the request: then dispatched is
-// newer than refused. It does not count as newer here, since the server may never report again.
+// about the analysis. Some servers call back before they answer the request: then the event
+// `dispatched` is newer than the event `refused`. It does not count as newer here, since the server
+// may never report again.
 func (r *Record) refused() bool {
-	accepted := r.Analysing && r.StageSeq == r.StateSeq // the newest state event is dispatched
+	accepted := r.Analysing && r.StageSeq == r.StateSeq // the newest state event is the event dispatched
 	return r.RefusalAttempt >= r.Attempt && r.RefusalSeq > r.MessageSeq && (accepted || r.RefusalSeq > r.StateSeq)
 }
 

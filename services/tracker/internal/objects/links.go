@@ -27,8 +27,8 @@ const (
 	maxValid  = 15 * time.Minute // longest validity
 )
 
-// Link implements api.Links. The URL is valid for startTime plus the duration of the recording,
-// since a browser requests further parts while it plays, but at most for maxValid.
+// Link implements api.Links. The URL is valid for five minutes plus the duration of the recording,
+// since a browser requests further parts while it plays, but at most for a quarter of an hour.
 func (l *Links) Link(ctx context.Context, method string, r query.Recording, download bool) (string, error) {
 	duration := time.Duration(min(r.Duration, maxValid.Seconds()) * float64(time.Second))
 	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, min(startTime+duration, maxValid), url.Values{

@@ -59,7 +59,7 @@ func (r results) recorded(ctx context.Context, id string, gone error) (job.Resul
 	if found && (row.Status == job.Completed || row.Status == job.Erased) {
 		return row.Result, nil
 	}
-	log, err := r.logs.Read(ctx, id) // erased may be in the log, but not in the record yet
+	log, err := r.logs.Read(ctx, id) // the event erased may be in the log, but not in the record yet
 	if err != nil || log.Erased() {
 		return "", err
 	}

@@ -26,7 +26,7 @@ type Rows interface {
 
 // ReceivedLookup finds the received events of jobs.
 type ReceivedLookup interface {
-	// Received returns the received event, with which a job's log begins, and the time of the
+	// Received returns the event `received`, with which a job's log begins, and the time of the
 	// event. It returns nil if the log has no received event, or if the event cannot be decoded.
 	Received(ctx context.Context, id string) (*event.Received, time.Time, error)
 }

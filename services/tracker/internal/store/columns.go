@@ -110,7 +110,7 @@ func resultColumn() column {
 		func(r *job.Record) bool { return r.Result != "" })
 }
 
-// known reports whether received is merged. Until then the token is NULL.
+// known reports whether the event `received` is merged. Until then the token is NULL.
 func known(r *job.Record) bool { return !r.CreatedAt.IsZero() }
 
 func failed(r *job.Record) bool { return r.Status == job.Failed }

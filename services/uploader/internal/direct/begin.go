@@ -65,7 +65,8 @@ func (c *Core) begunBefore(ctx context.Context, u Upload, missing error) error {
 	return nil
 }
 
-// accept appends received, which begins the job of an upload, and removes the record of the upload.
+// accept appends the event `received`, which begins the job of an upload, and removes the record of
+// the upload.
 func (c *Core) accept(ctx context.Context, u Upload, received event.Received) error {
 	ctx = context.WithoutCancel(ctx) // the upload is complete, so the job begins even if the client disconnects
 	_, err := c.Jobs.Append(ctx, received, 0)
@@ -86,7 +87,7 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 	return nil
 }
 
-// check returns the received event for an upload, with the media type of its object. It also
+// check returns the event `received` for an upload, with the media type of its object. It also
 // returns an error if the object cannot be a recording (isRefusal); then the media type is
 // application/octet-stream.
 func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {

@@ -15,7 +15,7 @@
 //     concurrently in another replica, gives the same job.
 //  4. An upload that is not completed in time is removed, with all its bytes.
 //  5. S3 accepts a form until the form expires, even after the job of its object was erased.
-//     Therefore the record of a form is kept for the whole expiry of uploads. When the record is
+//     Therefore the record of a form is kept until UPLOAD_EXPIRY has passed. When the record is
 //     removed, the object of an erased job is removed, too.
 //
 // If a process dies, the next call or the sweeper continues its work: S3 has the bytes, the stream
@@ -32,7 +32,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Upload is the record of an upload that has not become a job yet, or of what remains of one (Spent).
+// Upload is the record of an upload that has not become a job yet or, with Spent, of one that is
+// used up but whose record must stay.
 type Upload struct {
 	JobID       string    `json:"job_id"`          // id of the job that the upload becomes
 	S3ID        string    `json:"s3_id,omitempty"` // S3's id of the multipart upload; empty for a form
@@ -75,8 +76,8 @@ type Records interface {
 	// All returns all uploads of one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of an owner's uploads, of all ways, that have not become a job, and the
-	// number of those of which a record remains after they have become one (Spent).
+	// Count returns the number of an owner's uploads, of all ways, that have not become a job, and
+	// the number of those that have, and whose record must stay (Spent).
 	Count(ctx context.Context, owner string) (open, spent int, err error)
 }
 
@@ -203,10 +204,11 @@ func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	return u, form, c.Records.Put(ctx, u)
 }
 
-// maxSpent is the largest number of records of one owner that remain of forms and partial uploads.
-// They have about 500 bytes each, for the whole expiry. Without the limit, one owner could fill the
-// stream of uploads, in which the uploads of all others have their records, within half an hour. An
-// instance without authentication has no owners, and no limit.
+// maxSpent is the largest number of records with Spent of one owner: of used forms and of partial
+// uploads that were concatenated. Each has about 500 bytes and is kept until UPLOAD_EXPIRY has
+// passed. Without the limit, one owner could fill the stream of uploads, in which the uploads of
+// all others have their records, within half an hour. An instance without authentication has no
+// owners, and no limit.
 const maxSpent = 10_000
 
 // prepare sets the key of an upload, and its job id if it has none. It fails if the owner has too

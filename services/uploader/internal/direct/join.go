@@ -42,7 +42,7 @@ func (c *Core) Joined(ctx context.Context, u Upload) error {
 // object does not exist yet. AwaitJoined is used if S3 does not know the multipart upload any more:
 // another call has joined the parts, or is joining them, and the object will appear soon.
 // AwaitJoined fails with fault.NotFound if the upload has no record any more, and with
-// fault.Unavailable if the object does not appear within joinTimeout.
+// fault.Unavailable if the object does not appear in time.
 func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
 		if err := use(); !fault.Is(err, fault.NotFound) {

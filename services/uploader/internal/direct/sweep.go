@@ -39,7 +39,7 @@ type Watcher struct {
 func NewWatcher(c *Core, log zerolog.Logger) *Watcher { return &Watcher{core: c, log: log} }
 
 // Run looks for objects until ctx ends. It runs in every replica. Each job begins only once, since
-// only one replica can append received.
+// only one replica can append the event `received`.
 func (w *Watcher) Run(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		w.round++

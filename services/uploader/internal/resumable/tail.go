@@ -12,7 +12,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// take takes a buffer for a part, and reads the tail into it.
+// take takes a buffer for a part. If the upload has a tail, an object with its last bytes, which
+// were too few for a part, take reads the tail into the buffer.
 func (w *writer) take(ctx context.Context) (err error) {
 	if w.buffer, err = w.core.memory.take(ctx, w.size); err != nil {
 		return err
@@ -41,8 +42,8 @@ func (c *Core) removeTail(ctx context.Context, key string) {
 	}
 }
 
-// store stores the bytes in the buffer as the tail, and commits the tail, unless it is withheld
-// until the end.
+// store stores the bytes in the buffer as the tail, and commits the tail, unless the tail is
+// withheld until the end of the request.
 func (w *writer) store(ctx context.Context) error {
 	fresh := w.filled - w.loaded
 	if fresh == 0 {

@@ -29,14 +29,14 @@ type Consumers interface {
 // LogPurger purges the logs of erased jobs.
 type LogPurger interface {
 	LogReader
-	// Purge removes the events of a job before its erased event. The parameter erased is the
+	// Purge removes the events of a job before its event `erased`. The parameter erased is the
 	// sequence of that event.
 	Purge(ctx context.Context, job string, erased uint64) error
 }
 
 // DeadLetterDeleter deletes dead letters.
 type DeadLetterDeleter interface {
-	// DeleteOfJob deletes the dead letters of a job, except those of its erased event.
+	// DeleteOfJob deletes the dead letters of a job, except those of its event `erased`.
 	DeleteOfJob(ctx context.Context, job string) error
 }
 
@@ -58,13 +58,14 @@ type Eraser struct{ EraserDependencies }
 func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 
 // HandleErased removes the objects and the staging entries of an erased job, and then the events of
-// its log. seq is the sequence of its erased event. HandleErased may run again for the same event,
-// even concurrently in another replica.
+// its log. seq is the sequence of the event `erased`. HandleErased may run again for the same
+// event, even concurrently in another replica.
 //
-// A replica may be copying the job's recording at the same time. When the replica appends stored,
-// it finds the erased event and removes the object that it has put. If the replica dies before
-// that, the redelivery of received removes the object. Therefore the events of the job are kept
-// until the consumer that copies or fetches the recording has settled all events before erased.
+// A replica may be copying the job's recording at the same time. When the replica tries to append
+// the event `stored`, it finds the event `erased` and removes the object that it has put. If the
+// replica dies before that, the redelivery of the event `received` removes the object. Therefore
+// the events of the job are kept until the consumer that copies or fetches the recording has
+// settled all events before the event `erased`.
 //
 // A replica that begins to copy later leaves no object either: it puts an object only at the first
 // delivery of an event, since at a redelivery it reads the log first. The first delivery is settled

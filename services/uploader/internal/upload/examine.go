@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// examine reads a recording that its client has sent to the bucket, and appends stored. It fails
-// the job if the recording does not have the announced SHA-256, or cannot be decoded.
+// examine reads a recording that its client has sent to the bucket, and appends the event `stored`.
+// It fails the job if the recording does not have the announced SHA-256, or cannot be decoded.
 func (u *Uploader) examine(ctx context.Context, r event.Received, o Object, log event.Log) error {
 	found, duration, err := u.measure(ctx, r, o)
 	switch {

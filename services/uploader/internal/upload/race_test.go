@@ -45,14 +45,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// upload stages a recording of size bytes for a new job, and appends received.
+// upload stages a recording of size bytes for a new job, and appends the event `received`.
 func (env *env) upload(size int) event.Received {
 	env.t.Helper()
 	return env.uploadTo("", env.NewJob(), size)
 }
 
-// uploadTo stages a recording of a job in an entry, and appends received. If entry is empty, the
-// name of the entry is the job's id.
+// uploadTo stages a recording of a job in an entry, and appends the event `received`. If entry is
+// empty, the name of the entry is the job's id.
 func (env *env) uploadTo(entry, job string, size int) event.Received {
 	env.t.Helper()
 	body := bytes.Repeat([]byte("sori"), size/4)
@@ -70,7 +70,8 @@ func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
 	return upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: env.staging, Objects: bucket})
 }
 
-// first returns the known log that the consumer passes with the first delivery of received.
+// first returns the known log that the consumer passes with the first delivery of the event
+// `received`.
 func (env *env) first(e event.Received) event.Log {
 	env.t.Helper()
 	log, err := env.jobs.Read(env.Context(), e.JobID)

@@ -89,9 +89,9 @@ type RemoteOptions struct {
 // RemoteUploader fetches recordings from their sources into the bucket.
 //
 // Each fetch stores an object with its own key. Otherwise a further fetch of the job, later or in
-// another replica, could overwrite the recording with another version of the file. The object in
-// stored is the recording. Each fetch removes the other objects of the job. If it dies before that,
-// the redelivery of its event removes them.
+// another replica, could overwrite the recording with another version of the file. The recording is
+// the object that the event `stored` names. Each fetch removes the other objects of the job. If it
+// dies before that, the redelivery of its event removes them.
 type RemoteUploader struct {
 	RemoteDependencies
 	options RemoteOptions

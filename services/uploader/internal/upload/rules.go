@@ -32,8 +32,8 @@ func failUpload(log event.Log, failed event.Failed) event.Event {
 	return failed
 }
 
-// keepsObject reports whether a job needs its object: stored was appended, and neither the job is
-// erased nor its recording has expired.
+// keepsObject reports whether a job needs its object: the event `stored` was appended, and neither
+// the job is erased nor its recording has expired.
 func keepsObject(log event.Log) bool {
 	_, stored := event.Last[event.Stored](log)
 	return stored && !log.Erased() && !log.AudioExpired()

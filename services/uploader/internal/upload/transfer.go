@@ -38,9 +38,9 @@ type transfer struct {
 	published time.Time // when progress was last published
 }
 
-// run fetches the recording and returns the stored event. It stops reading if the recording is not
-// needed any more, or after the time limit. It does not cancel a request that stores the recording:
-// S3 could execute such a request later, and then nobody would remove the object.
+// run fetches the recording and returns the event `stored`. It stops reading if the recording is
+// not needed any more, or after the time limit. It does not cancel a request that stores the
+// recording: S3 could execute such a request later, and then nobody would remove the object.
 func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	u := t.uploader
 	ctx, end := context.WithCancelCause(outer)
@@ -70,7 +70,7 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	return stored, err
 }
 
-// fetch stores the recording under a new key, and returns the stored event.
+// fetch stores the recording under a new key, and returns the event `stored`.
 func (t *transfer) fetch() (event.Stored, error) {
 	t.publish()
 	if t.source.IsObject() {

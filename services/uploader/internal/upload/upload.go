@@ -1,10 +1,11 @@
 // Package upload is the uploader's core: it copies a staged recording into the bucket, exactly
 // once, however often its event is delivered.
 //
-// The rules are pure functions of a job's log (rules.go). The log is read before any effect, except
-// at the first delivery of received. If the recording is stored or the job has ended, the uploader
-// only removes what the job does not need. If the job ends during the copy, stored is not appended,
-// and the object is removed. Therefore handling an event again changes nothing.
+// The rules are pure functions of a job's log (rules.go). The uploader reads the log before it
+// changes anything, except at the first delivery of the event `received`. If the recording is
+// stored or the job has ended, the uploader only removes objects and staged bytes that the job does
+// not need. If the job ends during the copy, the uploader does not append the event `stored`, and
+// removes the object. Therefore handling an event again changes nothing.
 //
 // No object and no staging entry of an erased job remains, even if a copy is running when the job
 // is erased (Eraser).
@@ -85,10 +86,11 @@ type Uploader struct{ Dependencies }
 // New makes an Uploader.
 func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
-// HandleReceived copies an accepted upload into the bucket and appends stored. If the client has
-// sent the recording to the bucket itself, HandleReceived only reads it. HandleReceived may run
-// again for the same event, even concurrently in another replica. The parameter known is the log if
-// the caller has it: then the log is read only if an append fails because known is outdated.
+// HandleReceived copies an accepted upload into the bucket and appends the event `stored`. If the
+// client has sent the recording to the bucket itself, HandleReceived only reads it. HandleReceived
+// may run again for the same event, even concurrently in another replica. The parameter known is
+// the log if the caller has it: then the log is read only if an append fails because known is
+// outdated.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known event.Log) error {
 	var (
 		opening sync.WaitGroup
@@ -187,8 +189,8 @@ func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 }
 
 // cleanUp removes what a job does not need after its recording is stored or the job has ended. This
-// is the staging entry, and also the object if stored was not appended, the job is erased, or the
-// recording has expired.
+// is the staging entry, and also the object if the event `stored` was not appended, the job is
+// erased, or the recording has expired.
 func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error {
 	if len(log) == 0 {
 		return nil
