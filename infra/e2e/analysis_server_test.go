@@ -150,7 +150,7 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 	w.Settled("tracker-projection")
 	for _, job := range all {
 		told := names(history(t, w, job))
-		if strings.Replace(told, "dispatched 1, ", "", 1) != "received, stored, attempted 1, completed 1" { // dispatched is missing if a callback arrived before it was appended
+		if strings.Replace(told, "dispatched 1, ", "", 1) != "received, stored, attempted 1, completed 1" { // the event dispatched is missing if a callback arrived before it was appended
 			t.Error(told)
 		}
 		if again := w.Follow(w.Context(), t, job, "en"); len(again) != 1 || again[0].ID != ends[job].ID {

@@ -48,8 +48,8 @@ func newBalancer(t *testing.T) *balancer {
 	return b
 }
 
-// to sets the replicas.
-func (b *balancer) to(of []*harness.Process) {
+// addReplicas adds replicas to which the balancer connects.
+func (b *balancer) addReplicas(of []*harness.Process) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range of {
@@ -125,8 +125,8 @@ func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context
 	c := found(ctx, t, map[string]int{harness.Gateway: 2, harness.Tracker: 2}, map[string]string{
 		"TRACKER_URL": back.url, "BEHAVIOUR_DELAY": delay.String(), "SHUTDOWN_GRACE": "25s",
 	})
-	front.to(c.Processes(harness.Gateway))
-	back.to(c.Processes(harness.Tracker))
+	front.addReplicas(c.Processes(harness.Gateway))
+	back.addReplicas(c.Processes(harness.Tracker))
 	const streams = 12
 	opened, ended := make(chan struct{}, streams), make(chan error, streams)
 	var done atomic.Int64

@@ -70,16 +70,16 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 func begun(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
 	testkit.Await[event.Attempted](w.Kit, w.Bus("test", event.Jobs()), job)
-	return at(t, w, job, event.NameAttempted)
+	return timeOf(t, w, job, event.NameAttempted)
 }
 
 // end returns the time at which a job was completed.
 func end(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
-	return at(t, w, job, event.NameCompleted)
+	return timeOf(t, w, job, event.NameCompleted)
 }
 
-func at(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time {
+func timeOf(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time {
 	t.Helper()
 	log, err := joblog.New(w.Bus("test", event.Jobs())).Read(w.Context(), job)
 	if err != nil {

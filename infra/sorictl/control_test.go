@@ -38,7 +38,7 @@ func attended(t *testing.T) *office {
 // step returns an event for the job with the id.
 type step func(id string) event.Event
 
-// stored returns the event stored, without which a job cannot be retried.
+// stored returns the event `stored`, without which a job cannot be retried.
 func stored(id string) event.Event { return event.Stored{JobID: id, Key: "k", Duration: 1} }
 
 func completed(id string) event.Event {
@@ -60,7 +60,7 @@ func attempted(n int) step {
 	return func(id string) event.Event { return event.Attempted{JobID: id, Attempt: n} }
 }
 
-// job creates a job whose log contains the event received and then the given steps.
+// job creates a job whose log contains the event `received` and then the given steps.
 func (o *office) job(steps ...step) string {
 	o.t.Helper()
 	id := o.NewJob()

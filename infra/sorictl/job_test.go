@@ -21,7 +21,7 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	shown := shows(t, w.Kit, []string{"job", strings.ToUpper(job)},
 		job+", has ended: completed", "completed, progress 100, attempt 1", "no owner", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
 	at := 0
-	for _, name := range []string{"received", "stored", "attempted", "completed"} { // without dispatched, since a callback may arrive before the event dispatched is appended
+	for _, name := range []string{"received", "stored", "attempted", "completed"} { // without the event dispatched, since a callback may arrive before that event is appended
 		i := strings.Index(shown[at:], "  "+name+"  ")
 		if i < 0 {
 			t.Fatalf("%s is not shown in its place:\n%s", name, shown)

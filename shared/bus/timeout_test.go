@@ -31,8 +31,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// behind opens a bus whose connection goes through a proxy that can hold its messages.
-func behind(t *testing.T) (*testkit.Kit, *bus.Bus, *testkit.Proxy) {
+// openBehindProxy opens a bus whose connection goes through a proxy that can hold its messages.
+func openBehindProxy(t *testing.T) (*testkit.Kit, *bus.Bus, *testkit.Proxy) {
 	t.Helper()
 	k, _ := open(t)
 	var cfg bus.Config
@@ -55,7 +55,7 @@ func endless() io.Reader {
 // the lock of the connection: all other users of the connection would wait for the lock.
 func TestAServerThatHangsBlocksNobodyForLong(t *testing.T) {
 	t.Parallel()
-	k, b, proxy := behind(t)
+	k, b, proxy := openBehindProxy(t)
 	held := proxy.Hold(1 << 20)
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -86,9 +86,9 @@ func TestAServerThatHangsBlocksNobodyForLong(t *testing.T) {
 	})
 }
 
-// losing starts a proxy to the server that drops every request, but no ping. A cluster does not
-// answer requests that a leader received before it failed.
-func losing(t *testing.T, server string) config.Secret {
+// startLossyProxy starts a proxy to the server. The proxy drops every request, but no ping. A
+// cluster does not answer requests that a leader received before it failed.
+func startLossyProxy(t *testing.T, server string) config.Secret {
 	t.Helper()
 	u, err := url.Parse(server)
 	must(t, err)
@@ -157,7 +157,7 @@ func TestAnAnswerIsNotAwaitedForAsLongAsTheCallerMay(t *testing.T) {
 	must(t, err)
 	var cfg bus.Config
 	k.Load(&cfg)
-	cfg.URL = losing(t, cfg.URL.Reveal())
+	cfg.URL = startLossyProxy(t, cfg.URL.Reveal())
 	b, err := bus.Open(cfg, "tester", k.Log())
 	must(t, err)
 	t.Cleanup(func() { _ = b.Close() })
@@ -289,7 +289,7 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 // error the connection returns.
 func TestAConnectionThatBreaksDuringAWriteIsUnavailable(t *testing.T) {
 	t.Parallel()
-	k, b, proxy := behind(t)
+	k, b, proxy := openBehindProxy(t)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 4 {

@@ -36,7 +36,7 @@ func reaches(t *testing.T, l *bus.Usage, s event.Stream, want float64) {
 
 func TestUsageFollowsTheMessagesAndTheLimitsOfStreams(t *testing.T) {
 	t.Parallel()
-	k, b, proxy := behind(t)
+	k, b, proxy := openBehindProxy(t)
 	l := b.NewUsage(event.Jobs(), event.Staging())
 	if l.MaxUsed() != 0 {
 		t.Errorf("before the first response: %v", l.MaxUsed())

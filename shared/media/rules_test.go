@@ -170,14 +170,14 @@ func TestOgg(t *testing.T) {
 		{"vorbis goes on, and plays half a window more", join(vorbis, vorbis), 2*vorbisTime + 128*time.Second/44100},
 		{"a link that is unlike the one before", join(vorbis, fix(vorbis, 28+12, 22050)), 0},
 		{"other streams do not count", join(theora, opus), opusTime},
-		{"opus that begins later than at 0", later(pages, 48000*3600), opusTime},
-		{"opus that begins later and ends on the same page", later(opus, 48000*3600), 0},
+		{"opus that begins later than at 0", shiftGranules(pages, 48000*3600), opusTime},
+		{"opus that begins later and ends on the same page", shiftGranules(opus, 48000*3600), 0},
 		{"the last page cut", pages[:len(pages)-1], 600*time.Millisecond - 312*time.Second/48000},
-		{"vorbis that begins later than at 0", later(vorbis, 44100*3600), 0},
+		{"vorbis that begins later than at 0", shiftGranules(vorbis, 44100*3600), 0},
 		{"before id3v1", join(opus, []byte("TAG"), make([]byte, 125)), opusTime},
 		{"a break", join(opus, bytes.Repeat([]byte("rubbish "), 8)), 0},
 		{"headers alone", opus[:47], 0},
-		{"granules below 0", later(opus, math.MinInt64), 0},
+		{"granules below 0", shiftGranules(opus, math.MinInt64), 0},
 		{"pictures alone", theora, 0},
 	})
 }
@@ -367,8 +367,8 @@ func renamed(file []byte) []byte {
 	return file
 }
 
-// later returns an Ogg file whose granule positions are higher by shift.
-func later(file []byte, shift int64) []byte {
+// shiftGranules returns an Ogg file whose granule positions are higher by shift.
+func shiftGranules(file []byte, shift int64) []byte {
 	file = bytes.Clone(file)
 	for page := file; len(page) > 0; {
 		if granule := binary.LittleEndian.Uint64(page[6:]); granule != 0 {

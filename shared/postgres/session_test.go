@@ -124,8 +124,8 @@ func (r *recorder) connections() int {
 	return r.made
 }
 
-// since runs f and returns the types of the messages that the client sent meanwhile.
-func (r *recorder) since(f func()) string {
+// sentDuring runs f and returns the types of the messages that the client has sent during f.
+func (r *recorder) sentDuring(f func()) string {
 	r.mu.Lock()
 	before := len(r.messages)
 	r.mu.Unlock()
@@ -161,7 +161,7 @@ func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
 			return err
 		},
 	} {
-		if sent := r.since(func() { must(t, ask()) }); sent != "PBDES" { // the message types Parse, Bind, Describe, Execute and Sync
+		if sent := r.sentDuring(func() { must(t, ask()) }); sent != "PBDES" { // the message types Parse, Bind, Describe, Execute and Sync
 			t.Errorf("%s: %s", name, sent)
 		}
 	}

@@ -30,7 +30,7 @@ func TestJobIsAnalysedAndCalledBack(t *testing.T) {
 	if status != http.StatusAccepted || reply["status"] != "accepted" || reply["job_id"] == "" || header.Get("Location") == "" {
 		t.Fatalf("%d %v", status, reply)
 	}
-	all := sink.until(1)
+	all := sink.awaitOutcomes(1)
 	last := 0.0
 	for _, c := range all {
 		if c["query"] != "job_id=j&attempt=1&sig=s" || c["traceparent"] != trace {
@@ -75,7 +75,7 @@ func TestJSONAndMultipartAreRead(t *testing.T) {
 	if status, _, reply := send(t, http.MethodPost, s.URL()+"/analyze", "multipart/form-data; boundary=x", form); status != http.StatusAccepted {
 		t.Errorf("multipart: %d %v", status, reply)
 	}
-	sink.until(2)
+	sink.awaitOutcomes(2)
 }
 
 func TestBadRequestsSayWhatIsWrong(t *testing.T) {
@@ -131,7 +131,7 @@ func TestSameKeySameAnswerAndOneAnalysis(t *testing.T) {
 		})
 	}
 	group.Wait()
-	sink.until(1)
+	sink.awaitOutcomes(1)
 	_, header, reply := post(t, s.URL(), sink.form(), "Idempotency-Key", "j.1")
 	if header.Get("Idempotency-Replayed") != "true" {
 		t.Error("a replay does not say so")
@@ -154,7 +154,7 @@ func TestWhatCannotBeAnalysedFails(t *testing.T) {
 		form.Set("s3_audio_url", sink.URL+path+"?X-Amz-Signature=secret")
 		form.Set("job_id", path)
 		post(t, s.URL(), form)
-		all := sink.until(1)
+		all := sink.awaitOutcomes(1)
 		end := all[len(all)-1]
 		text, _ := end["error"].(string)
 		if end["status"] != "failed" || end["code"] != want || end["retryable"] != (path == "/missing") {
@@ -183,7 +183,7 @@ func TestAResultDoesNotShowHowAReferenceWasRefused(t *testing.T) {
 		form := sink.form()
 		form.Set("s3_pitch_url", reference)
 		post(t, s.URL()+"/analyze", form)
-		all := sink.until(1)
+		all := sink.awaitOutcomes(1)
 		results, _ := all[len(all)-1]["analysis_results"].(map[string]any)
 		if warnings, _ := results["warnings"].([]any); len(warnings) != 1 || warnings[0] != want {
 			t.Errorf("%s: %v", reference, results["warnings"])
@@ -214,7 +214,7 @@ func TestWaitingRecordingsUseNoTemporaryStorage(t *testing.T) {
 			t.Fatalf("%d %v", status, answer)
 		}
 	}
-	k.until(jobs)
+	k.awaitOutcomes(jobs)
 	close(most)
 	for n := range most {
 		if n > places {
@@ -247,7 +247,7 @@ func TestBusyReceiversGetTheOutcomeLater(t *testing.T) {
 	s, sink := start(t, behave(app.Behaviour{Instant: true})), newSink(t)
 	sink.refuse = []int{503, 429, 500}
 	post(t, s.URL(), sink.form())
-	if end := sink.until(1)[0]; end["status"] != "completed" {
+	if end := sink.awaitOutcomes(1)[0]; end["status"] != "completed" {
 		t.Errorf("outcome %v", end)
 	}
 }
@@ -301,7 +301,7 @@ func TestItIsNotReadyWhereTemporaryFilesCannotBeWritten(t *testing.T) {
 		t.Errorf("with a folder: %d %v", status, reply)
 	}
 	post(t, s.URL()+"/", sink.form())
-	all := sink.until(1)
+	all := sink.awaitOutcomes(1)
 	if end := all[len(all)-1]; end["status"] != "completed" {
 		t.Errorf("outcome %v", end)
 	}

@@ -22,7 +22,7 @@ func TestInstantFetchesNothing(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, behave(app.Behaviour{Instant: true})), newSink(t)
 	post(t, s.URL(), sink.form())
-	all := sink.until(1)
+	all := sink.awaitOutcomes(1)
 	if len(all) != 1 || all[0]["status"] != "completed" || sink.fetches != 0 {
 		t.Errorf("%v, %d fetches", all, sink.fetches)
 	}
@@ -34,7 +34,7 @@ func TestDelayReportsProgressUntilItIsOver(t *testing.T) {
 	s, sink := start(t, behave(app.Behaviour{Delay: app.Duration(delay)})), newSink(t)
 	began := time.Now()
 	post(t, s.URL(), sink.form())
-	all := sink.until(1)
+	all := sink.awaitOutcomes(1)
 	if took := time.Since(began); took < delay {
 		t.Errorf("took %v", took)
 	}
@@ -47,7 +47,7 @@ func TestFailReportsFailure(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, behave(app.Behaviour{Fail: true, FailReason: "no voice"})), newSink(t)
 	post(t, s.URL(), sink.form())
-	if end := sink.until(1)[0]; end["status"] != "failed" || end["error"] != "no voice" {
+	if end := sink.awaitOutcomes(1)[0]; end["status"] != "failed" || end["error"] != "no voice" {
 		t.Errorf("outcome %v", end)
 	}
 	if _, _, got := send(t, http.MethodGet, s.URL()+"/status/j", "", ""); got["status"] != "failed" || got["error"] != "no voice" {
@@ -76,7 +76,7 @@ func TestRejectAnswersWithTheStatus(t *testing.T) {
 			t.Errorf("second POST: %d", status)
 		}
 	}
-	sink.until(2)
+	sink.awaitOutcomes(2)
 }
 
 func TestLostCallbacksLeaveTheStatus(t *testing.T) {
@@ -95,7 +95,7 @@ func TestRepeatSendsEachCallbackMoreThanOnce(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, behave(app.Behaviour{Instant: true, RepeatCallbacks: 2, CallbackFirst: true})), newSink(t)
 	post(t, s.URL(), sink.form())
-	if all := sink.until(3); len(all) != 3 || len(sink.got) != 0 {
+	if all := sink.awaitOutcomes(3); len(all) != 3 || len(sink.got) != 0 {
 		t.Errorf("callbacks %v and %d more", statuses(all), len(sink.got))
 	}
 }
@@ -137,7 +137,7 @@ func TestNoProgressSendsTheOutcomeAlone(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, behave(app.Behaviour{NoProgress: true})), newSink(t)
 	post(t, s.URL(), sink.form())
-	if all := sink.until(1); len(all) != 1 {
+	if all := sink.awaitOutcomes(1); len(all) != 1 {
 		t.Errorf("callbacks %v", statuses(all))
 	}
 }
@@ -161,7 +161,7 @@ func TestBehaviourCanBeSetOverHTTPWhereEnabled(t *testing.T) {
 		t.Errorf("behaviour %v", got)
 	}
 	post(t, s.URL(), sink.form())
-	if all := sink.until(1); all[len(all)-1]["status"] != "failed" {
+	if all := sink.awaitOutcomes(1); all[len(all)-1]["status"] != "failed" {
 		t.Errorf("callbacks %v", statuses(all))
 	}
 }
@@ -180,7 +180,7 @@ func TestInstantLoadLosesNothing(t *testing.T) {
 		})
 	}
 	sent := jobs / clients * clients
-	sink.until(sent)
+	sink.awaitOutcomes(sent)
 	group.Wait()
 	t.Logf("%.0f jobs/s", float64(sent)/time.Since(began).Seconds())
 }

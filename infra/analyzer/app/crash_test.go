@@ -71,12 +71,12 @@ func TestACrashIsTheFailureOfItsJobAndOtherJobsGoOn(t *testing.T) {
 	if err := syscall.Kill(workerOf(t, folder), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	all := sink.until(1)
+	all := sink.awaitOutcomes(1)
 	if end := all[len(all)-1]; end["status"] != "failed" || end["code"] != "analysis-crashed" || end["retryable"] != false {
 		t.Errorf("the job of the worker: %v", end)
 	}
 	post(t, server.URL()+"/analyze", sink.form())
-	all = sink.until(1)
+	all = sink.awaitOutcomes(1)
 	if end := all[len(all)-1]; end["status"] != "completed" {
 		t.Errorf("another job: %v", end)
 	}

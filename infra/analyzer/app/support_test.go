@@ -107,8 +107,8 @@ func (s *sink) hook(w http.ResponseWriter, r *http.Request) {
 	s.got <- fields
 }
 
-// until receives callbacks until the given number of outcomes has arrived, and returns all callbacks.
-func (s *sink) until(outcomes int) (all []map[string]any) {
+// awaitOutcomes receives callbacks until the given number of outcomes has arrived, and returns all callbacks.
+func (s *sink) awaitOutcomes(outcomes int) (all []map[string]any) {
 	for outcomes > 0 {
 		c := <-s.got
 		all = append(all, c)

@@ -187,7 +187,7 @@ func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 	}
 }
 
-// holdsNewest checks that the log is read with its newest event, by each method that could read it from a lagging replica.
+// holdsNewest checks that every method that may read from a lagging replica still finds the newest event of the log.
 func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq uint64) {
 	t.Helper()
 	s.insist(t, func() error {

@@ -33,10 +33,10 @@ func outages() []outage {
 }
 
 // restarted restarts the parts. It does not call noticed, because a restart is too short.
-func restarted(c env, _ func(), parts []stack.Part) { c.each(parts, c.restart) }
+func restarted(c env, _ func(), parts []stack.Part) { c.forEachPart(parts, c.restart) }
 
 func killed(c env, noticed func(), parts []stack.Part) {
-	c.each(parts, func(part stack.Part) error { return c.Stack.Signal(part, kill) })
+	c.forEachPart(parts, func(part stack.Part) error { return c.Stack.Signal(part, kill) })
 	for range parts { // the stack reports the end of each killed part
 		<-c.Stack.Exited()
 	}
@@ -44,19 +44,19 @@ func killed(c env, noticed func(), parts []stack.Part) {
 	for _, part := range parts {
 		c.t.Logf("%s is started again", part)
 	}
-	c.each(parts, c.restart)
+	c.forEachPart(parts, c.restart)
 }
 
 func paused(c env, noticed func(), parts []stack.Part) {
-	c.each(parts, c.Stack.PauseAll)
+	c.forEachPart(parts, c.Stack.PauseAll)
 	c.hold(*pauseFor, noticed)
-	c.each(parts, c.Stack.ContinueAll)
+	c.forEachPart(parts, c.Stack.ContinueAll)
 }
 
 func (c env) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }
 
-// each calls the function do for all parts concurrently.
-func (c env) each(parts []stack.Part, do func(stack.Part) error) {
+// forEachPart calls the function do for each part, concurrently.
+func (c env) forEachPart(parts []stack.Part, do func(stack.Part) error) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	failures := make(chan error, len(parts))

@@ -172,10 +172,10 @@ func TestAnExpiredSignInAsksAgainAndLosesNothing(t *testing.T) {
 	v.shoots("signin-again")
 	v.signsInAgain(t, "mina")
 	v.gives(speechFile(t))
-	p.away()
+	p.stop()
 	v.presses("Analyse recording") // works without the provider, since the token is valid
 	v.reads("Analysis complete")
-	p.back()
+	p.restart()
 }
 
 // breakSession is a script that replaces the tokens of a tab by others that nobody accepts.
@@ -188,7 +188,7 @@ const breakSession = `(() => {
 // signsInAgain signs a user in again, in the other window.
 func (v *visitor) signsInAgain(t *testing.T, name string) {
 	t.Helper()
-	window := v.other()
+	window := v.awaitWindow()
 	v.presses("Sign in")
 	other := window()
 	other.types(name, name[:1]+"-password")

@@ -106,8 +106,9 @@ func (m *meter) checkRemoved(t *testing.T, credential string) {
 	})
 }
 
-// holds calls the function by, which makes the visitor send, and waits until the proxy has forwarded n bytes.
-func (v *visitor) holds(door *testkit.Proxy, n int64, by func()) {
+// sendUntilHeld calls the function by, which makes the visitor send, and waits until the proxy has forwarded n bytes
+// and holds the following ones.
+func (v *visitor) sendUntilHeld(door *testkit.Proxy, n int64, by func()) {
 	v.t.Helper()
 	held := door.Hold(n)
 	by()
@@ -129,8 +130,8 @@ func (v *visitor) pictures(name string) {
 	v.speaks("en")
 }
 
-// returns reloads the page and restores the network.
-func (v *visitor) returns(door *testkit.Proxy) {
+// reloads reloads the page and restores the network.
+func (v *visitor) reloads(door *testkit.Proxy) {
 	v.t.Helper()
 	v.leaves(func() {
 		reloaded := make(chan error, 1)
@@ -150,7 +151,7 @@ func TestALargeRecordingGoesOnAfterACutAPauseAndReloads(t *testing.T) {
 	v := arrive(t, door.URL)
 	v.loadsFonts()
 	v.gives(large(t, "두 시간짜리 수업 녹음.wav"))
-	v.holds(door, 11<<20, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 11<<20, func() { v.presses("Analyse recording") })
 	v.reads("of 17.8 MB sent")
 	v.do(chromedp.Evaluate[chromedp.Void](lastingPauses))
 	door.Cut()
@@ -158,11 +159,11 @@ func TestALargeRecordingGoesOnAfterACutAPauseAndReloads(t *testing.T) {
 	v.pictures("parts-cut")
 
 	// The browser is online again, and the upload goes on until the visitor pauses it.
-	v.holds(door, 2<<20, func() { v.do(chromedp.Evaluate[chromedp.Void](`dispatchEvent(new Event('online'))`)) })
+	v.sendUntilHeld(door, 2<<20, func() { v.do(chromedp.Evaluate[chromedp.Void](`dispatchEvent(new Event('online'))`)) })
 	v.sees(`!document.body.innerText.includes('The connection broke')`)
 	v.presses("Pause")
 	v.sees(`document.querySelector('.progress [role=status]').textContent === 'Upload paused' && document.activeElement.textContent === 'Resume'`)
-	v.returns(door)
+	v.reloads(door)
 	v.reads("Upload paused")
 	if bar := v.bar(); bar < 20 || bar > 35 {
 		t.Errorf("the bar is at %d after two parts of three and a half", bar)
@@ -174,9 +175,9 @@ func TestALargeRecordingGoesOnAfterACutAPauseAndReloads(t *testing.T) {
 	v.presses("Show")
 	v.reads("Upload paused")
 
-	v.holds(door, 1<<20, func() { v.presses("Resume") })
+	v.sendUntilHeld(door, 1<<20, func() { v.presses("Resume") })
 	v.pictures("parts-sending")
-	v.returns(door)
+	v.reloads(door)
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 	if got := m.bytes.Load(); got < largeBytes || got > largeBytes+5<<20 {
@@ -203,7 +204,7 @@ func TestTwoTabsSendOneRecordingOnce(t *testing.T) {
 	other.open("/#/")
 	other.loadsFonts()
 	v.gives(large(t, "long.wav"))
-	v.holds(door, 6<<20, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 6<<20, func() { v.presses("Analyse recording") })
 	v.sees(`location.hash.startsWith('#/uploads/')`)
 	upload := evaluate[string](v, "location.hash")
 	other.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("location.hash = %q", upload)))
@@ -215,7 +216,7 @@ func TestTwoTabsSendOneRecordingOnce(t *testing.T) {
 	v.do(chromedp.Navigate("about:blank"))
 	other.reads("Uploading")
 	door.Cut()
-	v.holds(door, 6<<20, func() {})
+	v.sendUntilHeld(door, 6<<20, func() {})
 	other.presses("Cancel upload")
 	other.reads("New analysis")
 	door.Restore()
@@ -237,7 +238,7 @@ func TestAFileThatTheBrowserHasNotKeptIsChosenAgain(t *testing.T) {
 	v := arrive(t, door.URL+"/api")
 	file := large(t, "lesson.wav")
 	v.gives(file)
-	v.holds(door, 6<<20, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 6<<20, func() { v.presses("Analyse recording") })
 	v.presses("Pause")
 	v.reads("Upload paused")
 	door.Restore()
@@ -260,7 +261,7 @@ func TestAFileThatTheBrowserHasNotKeptIsChosenAgain(t *testing.T) {
 	choose(given(t, "lesson.wav", strings.Repeat("\x01", largeBytes)))
 	v.reads("This is another file.")
 	v.pictures("parts-file-missing")
-	v.holds(door, 1<<20, func() { choose(file) })
+	v.sendUntilHeld(door, 1<<20, func() { choose(file) })
 
 	// The upload expires at the server while it is paused.
 	v.presses("Pause")
@@ -269,7 +270,7 @@ func TestAFileThatTheBrowserHasNotKeptIsChosenAgain(t *testing.T) {
 	if status := m.ask(t, http.MethodDelete, ""); status != http.StatusNoContent {
 		t.Fatalf("the upload is removed with %d", status)
 	}
-	v.holds(door, 7<<20, func() { v.presses("Resume") })
+	v.sendUntilHeld(door, 7<<20, func() { v.presses("Resume") })
 	v.reads("The server no longer had what was sent before.")
 	v.pictures("parts-anew")
 	door.Restore()
@@ -290,7 +291,7 @@ func TestALargeRecordingIsItsOwnersAlone(t *testing.T) {
 	v.open("/")
 	v.entersKey(key)
 	v.gives(large(t, "mina's.wav"))
-	v.holds(door, 6<<20, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 6<<20, func() { v.presses("Analyse recording") })
 	v.presses("Pause")
 	v.reads("Upload paused")
 	door.Restore()
@@ -321,7 +322,7 @@ func TestALargeRecordingIsItsOwnersAlone(t *testing.T) {
 	// After a user signs out, nothing is left at the server.
 	v.presses("New")
 	v.gives(large(t, "second.wav"))
-	v.holds(door, 6<<20, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 6<<20, func() { v.presses("Analyse recording") })
 	v.presses("Pause")
 	v.reads("Upload paused")
 	door.Restore()

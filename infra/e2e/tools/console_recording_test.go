@@ -105,7 +105,7 @@ func TestTheBrowserAsksBeforeItLeavesARecordingThatItCannotStore(t *testing.T) {
 	v.open("/")
 	v.sees(`document.querySelector('input[type=radio]:checked')`)
 	v.records()
-	v.holds(door, 8<<10, func() { v.presses("Analyse recording") })
+	v.sendUntilHeld(door, 8<<10, func() { v.presses("Analyse recording") })
 	v.sees(`location.hash.startsWith('#/uploads/')`)
 	v.isAskedToStay()
 	door.Restore()

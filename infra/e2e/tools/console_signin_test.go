@@ -45,7 +45,7 @@ func newProvider(t *testing.T) *provider {
 	}
 	p := &provider{t: t}
 	p.listen(proc.Address(ports[0]))
-	t.Cleanup(p.away)
+	t.Cleanup(p.stop)
 	return p
 }
 
@@ -71,11 +71,11 @@ func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// away stops the provider, so that it cannot be reached.
-func (p *provider) away() { _ = p.server.Close() }
+// stop stops the provider, so that it cannot be reached.
+func (p *provider) stop() { _ = p.server.Close() }
 
-// back starts the stopped provider again.
-func (p *provider) back() { p.listen(strings.TrimPrefix(p.url, "http://")) }
+// restart starts the stopped provider again.
+func (p *provider) restart() { p.listen(strings.TrimPrefix(p.url, "http://")) }
 
 // secured starts Sori with the settings in o and a provider whose tokens are valid for the given
 // time. mina, jun and an admin can sign in.
@@ -168,8 +168,9 @@ func (v *visitor) uploads() string {
 	return evaluate[string](v, `location.hash.split('/').pop()`)
 }
 
-// other returns the visitor's view of a window that the page opens from now on.
-func (v *visitor) other() (opened func() *visitor) {
+// awaitWindow returns a function that waits until the page has opened another window, and returns
+// the visitor's view of that window. awaitWindow must be called before the page opens it.
+func (v *visitor) awaitWindow() (opened func() *visitor) {
 	v.t.Helper()
 	ids := chromedp.WaitNewTarget(v.page, func(info *target.Info) bool { return info.Type == "page" })
 	return func() *visitor {
@@ -312,7 +313,7 @@ func TestTheConsoleWorksOnWhileTheProviderIsAway(t *testing.T) {
 	v.open("/")
 	v.signsIn("mina")
 	job := v.uploads()
-	p.away()
+	p.stop()
 	v.presses("Jobs")
 	v.sees(`document.querySelectorAll('tbody tr').length === 1`)
 	v.do(chromedp.Reload())
@@ -322,7 +323,7 @@ func TestTheConsoleWorksOnWhileTheProviderIsAway(t *testing.T) {
 	late.presses("Sign in")
 	late.reads("The sign-in service cannot be reached.")
 	late.shoots("signin-away")
-	p.back()
+	p.restart()
 	late.signsIn("mina")
 	late.sees(`document.querySelectorAll('tbody tr').length === 1`)
 }
@@ -343,10 +344,10 @@ func TestTheKoreanSignInSpeaksKorean(t *testing.T) {
 	korean("녹음을 올리고 결과를 보려면 로그인하세요.")
 	v.entersKey("sori_0000_nonsense")
 	korean("사용할 수 없는 API 키입니다.")
-	p.away()
+	p.stop()
 	v.presses("로그인")
 	korean("로그인 서비스에 연결할 수 없습니다.")
-	p.back()
+	p.restart()
 	v.presses("로그인")
 	v.types("jun", "j-password")
 	v.sees(`document.querySelector('.who .name')?.textContent === 'jun'`)

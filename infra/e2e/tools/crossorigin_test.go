@@ -44,19 +44,19 @@ func fromNPM(name, file string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "package", filepath.FromSlash(file)))
 }
 
-// site serves a frontend's page and returns its origin. It differs from the gateway's
-// origin in the port and, since its host is localhost, also in the site.
-func site(t *testing.T) (origin string) {
+// serveFrontend serves a frontend's page and returns its origin. The origin differs from the gateway's
+// in the port and, since its host is localhost, also in the site.
+func serveFrontend(t *testing.T) (origin string) {
 	t.Helper()
 	script, err := axios()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serves(t, script)
+	return servePage(t, script)
 }
 
-// serves serves a page that loads a script, and returns its origin.
-func serves(t *testing.T, script []byte) (origin string) {
+// servePage serves a page that loads a script, and returns its origin.
+func servePage(t *testing.T, script []byte) (origin string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -74,8 +74,8 @@ func serves(t *testing.T, script []byte) (origin string) {
 	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 }
 
-// opened opens the page of a site in a new browser.
-func opened(t *testing.T, origin string) *visitor {
+// openPage opens the page at an origin in a new browser.
+func openPage(t *testing.T, origin string) *visitor {
 	t.Helper()
 	v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: origin}
 	v.open("/")
@@ -83,10 +83,10 @@ func opened(t *testing.T, origin string) *visitor {
 	return v
 }
 
-// foreign is the script of a frontend on another origin: it uploads with axios and
+// frontendScript is the script of a frontend on another origin: it uploads with axios and
 // progress events, follows the job with an EventSource until that closes, reads the
 // result, lists jobs, plays the recording, deletes the job, and reads errors.
-const foreign = `(async () => {
+const frontendScript = `(async () => {
   const bytes = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
   const base = %q, token = %d;
   const api = axios.create({baseURL: base, withCredentials: true});
@@ -139,7 +139,7 @@ const foreign = `(async () => {
   };
 })()`
 
-// seen is the result of the script foreign.
+// seen is the result of frontendScript.
 type seen struct {
 	Job       string `json:"job"`
 	Sent      []int  `json:"sent"`
@@ -163,12 +163,12 @@ type seen struct {
 // seconds is the length of the frontend's recording.
 const seconds = 2
 
-// uses runs the script of the constant foreign in the page that v has open, and checks the result.
-// base is the base URL of the API that the script calls.
-func uses(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
+// checkAPI runs frontendScript in the page that v has open, and checks the result. base is the base
+// URL of the API that the script calls.
+func checkAPI(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
 	t.Helper()
 	audio := loadgen.Tone(220, seconds*time.Second)
-	s := evaluate[seen](v, fmt.Sprintf(foreign, base64.StdEncoding.EncodeToString(audio), base, w.Token))
+	s := evaluate[seen](v, fmt.Sprintf(frontendScript, base64.StdEncoding.EncodeToString(audio), base, w.Token))
 	if len(s.Sent) == 0 || s.Sent[len(s.Sent)-1] < s.Total {
 		t.Errorf("%d bytes were sent, in the steps %v", s.Total, s.Sent)
 	}
@@ -197,9 +197,9 @@ func crossOrigin(origin string) map[string]string {
 
 func TestAPageOfAListedOriginUsesTheWholeAPI(t *testing.T) {
 	t.Parallel()
-	home := site(t)
+	home := serveFrontend(t)
 	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(home), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
-	s := uses(t, opened(t, home), w, w.Gateway)
+	s := checkAPI(t, openPage(t, home), w, w.Gateway)
 	if s.Location != "/tokens/analysis-result/"+s.Job {
 		t.Errorf("Location is %s", s.Location)
 	}
@@ -244,10 +244,10 @@ const attack = `(async () => {
 
 func TestAPageOfAnUnlistedOriginMakesNoJob(t *testing.T) {
 	t.Parallel()
-	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(site(t))})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(serveFrontend(t))})
 	// First a page of another site, then a page of the same site at another port.
-	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} {
-		v := opened(t, home)
+	for _, home := range []string{serveFrontend(t), strings.Replace(serveFrontend(t), "localhost", "127.0.0.1", 1)} {
+		v := openPage(t, home)
 		answers := evaluate[[]string](v, fmt.Sprintf(attack, w.Gateway, w.Token, base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))))
 		want := []string{"failed", "opaque 0", "opaque 0", "failed", "failed", "failed"}
 		if strings.Join(answers, ", ") != strings.Join(want, ", ") {

@@ -119,7 +119,7 @@ func TestPagesUseTheAPIThroughNginx(t *testing.T) {
 	for name, cut := range map[string]bool{"with the prefix cut off": true, "with the prefix passed on": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			home := site(t)
+			home := serveFrontend(t)
 			settings := crossOrigin(home)
 			maps.Copy(settings, withConsole(t))
 			settings["TRUSTED_PROXIES"] = "loopback"
@@ -129,7 +129,7 @@ func TestPagesUseTheAPIThroughNginx(t *testing.T) {
 			w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
 			front := nginx(t, strings.TrimSuffix(w.Gateway, "/sori"), cut)
 			public := front + "/sori"
-			s := uses(t, opened(t, home), w, public)
+			s := checkAPI(t, openPage(t, home), w, public)
 			if s.Location != public+"/tokens/analysis-result/"+s.Job || !strings.HasPrefix(s.Link, "<"+public+"/tokens/?") {
 				t.Errorf("Location is %s, Link is %s", s.Location, s.Link)
 			}

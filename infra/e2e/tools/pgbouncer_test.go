@@ -190,9 +190,9 @@ func TestTheMainTestsPassBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// behind starts a Sori that connects to its database through PgBouncer, and returns the
+// startBehindPooler starts a Sori that connects to its database through PgBouncer, and returns the
 // URL of the database through PgBouncer.
-func behind(t *testing.T) (w *harnesstest.Env, pooled string) {
+func startBehindPooler(t *testing.T) (w *harnesstest.Env, pooled string) {
 	t.Helper()
 	w = harnesstest.Start(t, harnesstest.Options{
 		Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(100 * time.Millisecond)},
@@ -205,7 +205,7 @@ func behind(t *testing.T) (w *harnesstest.Env, pooled string) {
 // gateway and the tracker run concurrently with others.
 func TestMoreClientsThanServerConnectionsLoseNothing(t *testing.T) {
 	t.Parallel()
-	w, pooled := behind(t)
+	w, pooled := startBehindPooler(t)
 	audio := loadgen.Tone(220, time.Second)
 	var wg sync.WaitGroup
 	jobs := make([]string, 24)

@@ -43,7 +43,7 @@ func TestTusResumesUploads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	home := serves(t, script)
+	home := servePage(t, script)
 	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home}})
 	for name, options := range map[string]string{"in one request": "", "in chunks": "chunkSize: 1 << 20,", "in parallel": "parallelUploads: 2,"} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestTusOutlivesCutsAndAKilledUploader(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*largePatience())
 	defer cancel()
-	k, home := testkit.New(t), serves(t, script)
+	k, home := testkit.New(t), servePage(t, script)
 	c := harnesstest.StartProcesses(ctx, t, k, nil, map[string]string{"CORS_ALLOWED_ORIGINS": home})
 	gateway := k.Proxy(c.URL(harness.Gateway))
 	v := &visitor{t: t, page: browser(ctx, t), home: home}

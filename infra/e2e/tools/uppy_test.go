@@ -57,7 +57,7 @@ func TestUppySendsRecordingsStraightToS3(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			home := serves(t, script)
+			home := servePage(t, script)
 			w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home}})
 			v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: home}
 			v.open("/")
@@ -136,7 +136,7 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, home := testkit.New(t), serves(t, script)
+	k, home := testkit.New(t), servePage(t, script)
 	s3 := k.Proxy(k.Settings(nil)["S3_ENDPOINT"])
 	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home, "S3_PUBLIC_ENDPOINT": s3.URL}})
 	gateway := k.Proxy(w.Gateway)

@@ -142,7 +142,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Replicas = only(harness.Uploader)
+		opts.Replicas = onlyReplicaOf(harness.Uploader)
 		p := start(t, opts).Process(harness.Uploader, 0)
 		url, pid := p.URL(), p.PID()
 		p.Kill()
@@ -171,7 +171,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Replicas = only(harness.Analyzer)
+		opts.Replicas = onlyReplicaOf(harness.Analyzer)
 		f := start(t, opts)
 		if err := f.Process(harness.Analyzer, 0).Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Replicas = only(harness.Uploader)
+		opts.Replicas = onlyReplicaOf(harness.Uploader)
 		opts.Env = map[string]map[string]string{harness.All: {"UPLOAD_CONCURRENCY": "none"}}
 		if _, err := harness.Start(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "UPLOAD_CONCURRENCY") {
 			t.Errorf("it does not say why: %v", err)
@@ -194,7 +194,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		dir := t.TempDir()
-		opts.Dir, opts.Programs, opts.Replicas = filepath.Join(dir, "logs"), filepath.Join(dir, "programs"), only(harness.Uploader)
+		opts.Dir, opts.Programs, opts.Replicas = filepath.Join(dir, "logs"), filepath.Join(dir, "programs"), onlyReplicaOf(harness.Uploader)
 		if err := harness.Build(t.Context(), opts.Programs, harness.BuildOptions{Profile: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -214,13 +214,13 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Replicas = only(harness.Uploader)
+		opts.Replicas = onlyReplicaOf(harness.Uploader)
 		diesWithParent(t, opts)
 	})
 }
 
-// only returns Options.Replicas with one replica of the named program and none of the others.
-func only(name string) map[string]int {
+// onlyReplicaOf returns Options.Replicas with one replica of the named program and none of the others.
+func onlyReplicaOf(name string) map[string]int {
 	replicas := map[string]int{}
 	for _, n := range harness.Names() {
 		replicas[n] = 0

@@ -63,11 +63,11 @@ func (p *provider) serve(l net.Listener) {
 	go func() { _ = p.server.Serve(l) }()
 }
 
-// away stops the provider, so that it is unavailable.
-func (p *provider) away() { _ = p.server.Close() }
+// stop stops the provider, so that it is unavailable.
+func (p *provider) stop() { _ = p.server.Close() }
 
-// back starts the stopped provider again, at the same address and with the same keys.
-func (p *provider) back() {
+// restart starts the stopped provider again, at the same address and with the same keys.
+func (p *provider) restart() {
 	p.t.Helper()
 	testkit.Eventually(p.t, func() error {
 		l, err := net.Listen("tcp", strings.TrimPrefix(p.url, "http://"))
@@ -298,7 +298,7 @@ func TestTheGatewayGoesOnWhileTheProviderIsAway(t *testing.T) {
 	if got := request(t.Context(), g, http.MethodGet, "/tokens", "", token); got != http.StatusOK {
 		t.Fatalf("status %d", got)
 	}
-	p.away()
+	p.stop()
 	for range 20 {
 		if got := request(t.Context(), g, http.MethodGet, "/tokens", "", token); got != http.StatusOK {
 			t.Errorf("while the provider is away: %d", got)
@@ -311,7 +311,7 @@ func TestTheGatewayGoesOnWhileTheProviderIsAway(t *testing.T) {
 	if got := request(t.Context(), fresh, http.MethodGet, "/livez", "", nil); got != http.StatusOK {
 		t.Errorf("its public routes: %d", got)
 	}
-	p.back()
+	p.restart()
 	testkit.Eventually(t, func() error {
 		if got := request(t.Context(), fresh, http.MethodGet, "/tokens", "", token); got != http.StatusOK {
 			return fmt.Errorf("after the provider is back: %d", got)

@@ -20,8 +20,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// as opens the bus as one of the users in the namespace of a test.
-func as(t *testing.T, k *testkit.Kit, name string, changes map[string]string) *bus.Bus {
+// openAs opens the bus as one of the users in the namespace of a test.
+func openAs(t *testing.T, k *testkit.Kit, name string, changes map[string]string) *bus.Bus {
 	t.Helper()
 	settings := harness.AsUser(k.Settings(changes), name)
 	if name == natsauth.Operator {
@@ -50,7 +50,7 @@ func actions(changes []bus.Change) map[bus.Action]int {
 func TestProvisioningAgainChangesNothingAndOtherSettingsChangeTheStreams(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
-	b := as(t, k, natsauth.Operator, nil)
+	b := openAs(t, k, natsauth.Operator, nil)
 	all := len(provision.Resources().Streams) + len(provision.Resources().Consumers) + len(provision.Resources().Buckets)
 	for _, want := range []bus.Action{bus.Created, bus.Unchanged} {
 		changes, err := provision.NATS(k.Context(), b)
@@ -58,7 +58,7 @@ func TestProvisioningAgainChangesNothingAndOtherSettingsChangeTheStreams(t *test
 			t.Errorf("%s: %v, %v", want, changes, err)
 		}
 	}
-	changes, err := provision.NATS(k.Context(), as(t, k, natsauth.Operator, map[string]string{"STAGING_MAX_BYTES": "100000000"}))
+	changes, err := provision.NATS(k.Context(), openAs(t, k, natsauth.Operator, map[string]string{"STAGING_MAX_BYTES": "100000000"}))
 	if err != nil || actions(changes)[bus.Updated] != 1 {
 		t.Errorf("another limit: %v, %v", changes, err)
 	}
@@ -72,16 +72,16 @@ func TestAServiceWaitsForWhatIsNotProvisionedAndSaysWhatMakesIt(t *testing.T) {
 		natsauth.Dispatcher: dispatcher.Resources(), natsauth.Tracker: tracker.Resources(),
 	}
 	for name := range services {
-		err := as(t, k, name, nil).Ensure(k.Context(), event.Jobs())
+		err := openAs(t, k, name, nil).Ensure(k.Context(), event.Jobs())
 		if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "run `sorictl provision`") {
 			t.Errorf("%s before: %v", name, err)
 		}
 	}
-	if _, err := provision.NATS(k.Context(), as(t, k, natsauth.Operator, nil)); err != nil {
+	if _, err := provision.NATS(k.Context(), openAs(t, k, natsauth.Operator, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for name, r := range services {
-		b := as(t, k, name, nil)
+		b := openAs(t, k, name, nil)
 		changes, err := b.Provision(k.Context(), r)
 		if err != nil || actions(changes)[bus.Unchanged] != len(changes) {
 			t.Errorf("%s after: %v, %v", name, changes, err)
@@ -98,10 +98,10 @@ func TestAServiceWaitsForWhatIsNotProvisionedAndSaysWhatMakesIt(t *testing.T) {
 func TestAStreamWithOtherLimitsIsUsedAsItIs(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
-	if _, err := provision.NATS(k.Context(), as(t, k, natsauth.Operator, nil)); err != nil {
+	if _, err := provision.NATS(k.Context(), openAs(t, k, natsauth.Operator, nil)); err != nil {
 		t.Fatal(err)
 	}
-	b := as(t, k, natsauth.Tracker, map[string]string{"JOBS_MAX_BYTES": "1000000"})
+	b := openAs(t, k, natsauth.Tracker, map[string]string{"JOBS_MAX_BYTES": "1000000"})
 	if err := b.Ensure(k.Context(), event.Jobs()); err != nil {
 		t.Error(err)
 	}

@@ -133,7 +133,7 @@ func TestAServerThatAnswersWhenItHasFinishedGetsOneRequest(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	env.Settled(consumer)
-	requests := env.analyzer.of(s.JobID)
+	requests := env.analyzer.requestsOf(s.JobID)
 	if len(requests) != 1 {
 		t.Errorf("%d requests", len(requests))
 	}

@@ -15,8 +15,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// waits returns the waiting events that were published for a job so far.
-func (env *env) waits(job string) []event.Waiting {
+// waitingEvents returns the waiting events that were published for a job so far.
+func (env *env) waitingEvents(job string) []event.Waiting {
 	env.t.Helper()
 	var waits []event.Waiting
 	for _, m := range env.Messages(event.Jobs()) {
@@ -34,7 +34,7 @@ func (env *env) waiting(job string) event.Waiting {
 	env.t.Helper()
 	var last event.Waiting
 	testkit.Eventually(env.t, func() error {
-		waits := env.waits(job)
+		waits := env.waitingEvents(job)
 		if len(waits) == 0 {
 			return errors.New("no waiting event")
 		}
@@ -98,7 +98,7 @@ func TestTheBreakerOpensAndThenOneProbeGoesThrough(t *testing.T) {
 		if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 			t.Errorf("log %v", names)
 		}
-		for _, w := range env.waits(job) {
+		for _, w := range env.waitingEvents(job) {
 			if w.Attempt != 1 || w.Code != "analysis-resting" && w.Code != "analysis-unavailable" {
 				t.Errorf("published %+v", w)
 			}
@@ -156,7 +156,7 @@ func TestARetryAfterDelaysAllJobs(t *testing.T) {
 	}
 	waiting := 0
 	for _, job := range all[1:] {
-		waiting += len(env.waits(job))
+		waiting += len(env.waitingEvents(job))
 	}
 	if waiting == 0 {
 		t.Error("no other job has a waiting event")
@@ -174,7 +174,7 @@ func TestAWaitEndsAtItsPublishedTime(t *testing.T) {
 	env.run(map[string]string{"ANALYSIS_BREAKER_FAILURES": "100"})
 	job := env.store().JobID
 	testkit.Await[event.Dispatched](env.Kit, env.bus, job)
-	got, waits := env.analyzer.of(job), env.waits(job)
+	got, waits := env.analyzer.requestsOf(job), env.waitingEvents(job)
 	// Each published time must be followed by a request within 3 s. Waiting events with a time in
 	// the same second are deduplicated, so there may be fewer events than requests.
 	for _, w := range waits {
@@ -223,7 +223,7 @@ func TestRejectionsDoNotOpenTheBreaker(t *testing.T) {
 	for range 5 {
 		job := env.store().JobID
 		testkit.Await[event.Failed](env.Kit, env.bus, job)
-		if waits := env.waits(job); len(waits) != 0 {
+		if waits := env.waitingEvents(job); len(waits) != 0 {
 			t.Errorf("published %+v", waits)
 		}
 	}
@@ -300,7 +300,7 @@ func TestTheWaitsOfAReplicaThatStopsPassToTheOthers(t *testing.T) {
 	available.Store(true)
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, job)
-	if got := env.analyzer.of(job); got[len(got)-1].at.Before(w.Until.Add(-slack)) {
+	if got := env.analyzer.requestsOf(job); got[len(got)-1].at.Before(w.Until.Add(-slack)) {
 		t.Errorf("published %v, requested at %v", w.Until, got[len(got)-1].at)
 	}
 }
@@ -314,8 +314,8 @@ func TestNothingIsRequestedForAJobThatEndsWhileItWaits(t *testing.T) {
 	env.waiting(job)
 	env.append(event.Canceled{JobID: job})
 	env.Settled(consumer)
-	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) > 2 {
-		t.Errorf("log %v, %d requests", names, len(env.analyzer.of(job)))
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.requestsOf(job)) > 2 {
+		t.Errorf("log %v, %d requests", names, len(env.analyzer.requestsOf(job)))
 	}
 }
 
@@ -333,7 +333,7 @@ func TestAReplayPublishesNoWaiting(t *testing.T) {
 			t.Error("the replay sent a request")
 		}
 	}
-	if waits := env.waits(job); len(waits) != 1 {
+	if waits := env.waitingEvents(job); len(waits) != 1 {
 		t.Errorf("published %+v", waits)
 	}
 }

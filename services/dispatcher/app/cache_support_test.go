@@ -25,10 +25,10 @@ func cached(further ...map[string]string) map[string]string {
 	return settings
 }
 
-// same appends the events of an upload by alice, always of the same recording, and returns the job.
-// The functions change the events first. The recording is not in the bucket, since the stub of the
-// analysis server does not read it.
-func (env *env) same(changes ...func(*event.Received, *event.Stored)) string {
+// appendUpload appends the events of an upload by alice, always of the same recording, and returns
+// the job. The functions change the events first. The recording is not in the bucket, since the
+// stub of the analysis server does not read it.
+func (env *env) appendUpload(changes ...func(*event.Received, *event.Stored)) string {
 	env.t.Helper()
 	job := env.NewJob()
 	r := event.Received{JobID: job, TokenID: 7, Owner: "alice", SHA256: sum}
@@ -43,11 +43,11 @@ func (env *env) same(changes ...func(*event.Received, *event.Stored)) string {
 
 func fresh(r *event.Received, _ *event.Stored) { r.Fresh = true }
 
-// analysed uploads the recording of env.same, calls back with the given result, and returns the
-// completed job.
+// analysed uploads the recording of env.appendUpload, calls back with the given result, and returns
+// the completed job.
 func (env *env) analysed(result string, changes ...func(*event.Received, *event.Stored)) string {
 	env.t.Helper()
-	job := env.same(changes...)
+	job := env.appendUpload(changes...)
 	env.report(job, `{"analysis_results":`+result+`}`)
 	testkit.Await[event.Completed](env.Kit, env.bus, job)
 	return job
@@ -57,7 +57,7 @@ func (env *env) analysed(result string, changes ...func(*event.Received, *event.
 func (env *env) requested(job string) string {
 	env.t.Helper()
 	testkit.Await[event.Dispatched](env.Kit, env.bus, job)
-	return env.analyzer.of(job)[0].field("webhook_url")
+	return env.analyzer.requestsOf(job)[0].field("webhook_url")
 }
 
 // report waits until the analysis server has accepted a job, and calls back with the given body.
@@ -76,18 +76,18 @@ func (env *env) isCached(job, source, result string) {
 		env.t.Errorf("the result of %s is %.60s, want %.60s", job, got, result)
 	}
 	c := testkit.Await[event.Completed](env.Kit, env.bus, job)
-	if !c.Cached || c.CachedFrom != source || c.Attempt != 0 || len(env.analyzer.of(job)) != 0 {
-		env.t.Errorf("completed %+v, want the result of %s; %d requests", c, source, len(env.analyzer.of(job)))
+	if !c.Cached || c.CachedFrom != source || c.Attempt != 0 || len(env.analyzer.requestsOf(job)) != 0 {
+		env.t.Errorf("completed %+v, want the result of %s; %d requests", c, source, len(env.analyzer.requestsOf(job)))
 	}
 }
 
-// follows waits until each of the jobs waits for the analysis of another job with the same
+// awaitFollowers waits until each of the jobs waits for the analysis of another job with the same
 // recording, and is stored as its follower.
-func (env *env) follows(jobs ...string) {
+func (env *env) awaitFollowers(jobs ...string) {
 	env.t.Helper()
 	for _, job := range jobs {
 		testkit.Eventually(env.t, func() error {
-			waits := env.waits(job)
+			waits := env.waitingEvents(job)
 			if len(waits) == 0 || waits[len(waits)-1].Code != event.CodeSameRecording {
 				return fmt.Errorf("job %s does not wait: %+v", job, waits)
 			}
@@ -114,15 +114,15 @@ func (env *env) nothingShared() {
 
 func (env *env) sharing() *cache.Sharing { return cache.NewSharing(env.bus) }
 
-// shared uploads one recording n+1 times (env.same). It returns when the analysis of the first job,
-// the leader, is running and all other jobs follow the leader.
+// shared uploads one recording n+1 times (env.appendUpload). It returns when the analysis of the
+// first job, the leader, is running and all other jobs follow the leader.
 func (env *env) shared(n int, changes ...func(*event.Received, *event.Stored)) (leader string, followers []string) {
 	env.t.Helper()
-	leader = env.same(changes...)
+	leader = env.appendUpload(changes...)
 	env.requested(leader)
 	for range n {
-		followers = append(followers, env.same(changes...))
-		env.follows(followers[len(followers)-1])
+		followers = append(followers, env.appendUpload(changes...))
+		env.awaitFollowers(followers[len(followers)-1])
 	}
 	return leader, followers
 }

@@ -16,10 +16,10 @@ func TestTheSameRecordingIsAnalysedOnce(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	first := env.same()
+	first := env.appendUpload()
 	env.report(first, `{"analysis_results":[1,NaN]}`)
 	for range 3 {
-		again := env.same()
+		again := env.appendUpload()
 		env.isCached(again, first, "[1,null]")
 		if c := testkit.Await[event.Completed](env.Kit, env.bus, again); len(c.Warnings) != 1 || c.Warnings[0] != event.WarningNonFinite {
 			t.Errorf("the warnings are %v", c.Warnings)
@@ -52,8 +52,8 @@ func TestWhateverDeterminesTheResultIsPartOfTheKey(t *testing.T) {
 		s.TextGridURL, s.PitchURL = "s3://"+env.bucket+"/ref/7.TextGrid", "https://elsewhere.example/7.json"
 	}
 	plain, first := env.analysed(result), env.analysed(result, references)
-	env.isCached(env.same(), plain, result)
-	env.isCached(env.same(references), first, result)
+	env.isCached(env.appendUpload(), plain, result)
+	env.isCached(env.appendUpload(references), first, result)
 	for name, change := range map[string]func(*event.Received, *event.Stored){
 		"another byte":            func(_ *event.Received, s *event.Stored) { s.SHA256 = strings.Replace(sum, "9", "8", 1) },
 		"another token":           func(_ *event.Received, s *event.Stored) { s.TokenID = 8 },
@@ -62,7 +62,7 @@ func TestWhateverDeterminesTheResultIsPartOfTheKey(t *testing.T) {
 		"a reference elsewhere":   func(_ *event.Received, s *event.Stored) { s.PitchURL = "https://elsewhere.example/8.json" },
 		"references interchanged": func(_ *event.Received, s *event.Stored) { s.TextGridURL, s.PitchURL = s.PitchURL, s.TextGridURL },
 	} {
-		job := env.same(references, change)
+		job := env.appendUpload(references, change)
 		env.report(job, `{"analysis_results":{}}`)
 		if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Cached {
 			t.Errorf("%s: %+v", name, c)
@@ -70,11 +70,11 @@ func TestWhateverDeterminesTheResultIsPartOfTheKey(t *testing.T) {
 	}
 	env.put("ref/7.TextGrid", "another grid")
 	replaced := env.analysed(`{"score":2}`, references)
-	env.isCached(env.same(references), replaced, `{"score":2}`)
+	env.isCached(env.appendUpload(references), replaced, `{"score":2}`)
 	must(t, env.service.Stop())
 	env.run(cached(map[string]string{"ANALYSIS_VERSION": "2"}))
 	newer := env.analysed(`{"score":3}`)
-	env.isCached(env.same(), newer, `{"score":3}`)
+	env.isCached(env.appendUpload(), newer, `{"score":3}`)
 	if n := len(env.analyzer.all()); n != 10 {
 		t.Errorf("%d requests", n)
 	}
@@ -102,22 +102,22 @@ func TestANewAnalysisRenewsTheCachedResult(t *testing.T) {
 	env.run(cached())
 	first := env.analysed(`{"score":1}`)
 	renewed := env.analysed(`{"score":2}`, fresh)
-	env.isCached(env.same(), renewed, `{"score":2}`)
+	env.isCached(env.appendUpload(), renewed, `{"score":2}`)
 	env.append(event.Erased{JobID: first}) // its result is not in the cache: the renewed result replaced it
 	env.Settled("dispatcher-erased")
-	env.isCached(env.same(), renewed, `{"score":2}`)
+	env.isCached(env.appendUpload(), renewed, `{"score":2}`)
 
-	failed := env.same(fresh)
+	failed := env.appendUpload(fresh)
 	env.report(failed, `{"status":"failed","error":"no speech"}`)
 	testkit.Await[event.Failed](env.Kit, env.bus, failed)
-	env.isCached(env.same(), renewed, `{"score":2}`) // the failure of another job leaves the cached result unchanged
+	env.isCached(env.appendUpload(), renewed, `{"score":2}`) // the failure of another job leaves the cached result unchanged
 	env.append(event.Retried{JobID: failed, Attempt: 2})
 	retry := env.attempt(failed, 2)
 	if got := env.call(retry.field("webhook_url"), `{"analysis_results":{"score":3}}`); got.code != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
 	testkit.Await[event.Completed](env.Kit, env.bus, failed)
-	env.isCached(env.same(), failed, `{"score":3}`)
+	env.isCached(env.appendUpload(), failed, `{"score":3}`)
 	if stored := env.Messages(event.Results()); len(stored) != 1 {
 		t.Errorf("%d results are stored", len(stored))
 	}
@@ -127,14 +127,14 @@ func TestAFreshAnalysisNeitherFollowsNorIsFollowed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	freshFirst := env.same(fresh)
+	freshFirst := env.appendUpload(fresh)
 	env.requested(freshFirst)
-	leader := env.same()
+	leader := env.appendUpload()
 	env.requested(leader)
-	freshNext := env.same(fresh)
+	freshNext := env.appendUpload(fresh)
 	env.requested(freshNext)
-	follower := env.same()
-	env.follows(follower)
+	follower := env.appendUpload()
+	env.awaitFollowers(follower)
 	env.report(freshNext, `{"analysis_results":{"score":2}}`)
 	env.report(freshFirst, `{"analysis_results":{"score":3}}`)
 	env.report(leader, `{"analysis_results":{"score":4}}`)
@@ -153,7 +153,7 @@ func TestTheResultOfAnErasedJobIsRemoved(t *testing.T) {
 		t.Errorf("stored %s", stored[0].Subject)
 	}
 	second := env.analysed(`{"score":2}`)
-	env.isCached(env.same(), second, `{"score":2}`)
+	env.isCached(env.appendUpload(), second, `{"score":2}`)
 }
 
 func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
@@ -162,7 +162,7 @@ func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
 	env.run(cached())
 	first := env.analysed(result)
 	env.append(event.Expired{JobID: first})
-	env.isCached(env.same(), first, result)
+	env.isCached(env.appendUpload(), first, result)
 }
 
 // The event `received` of a job cannot be decoded, for example because a newer release published
@@ -208,7 +208,7 @@ func TestALargeResultIsCached(t *testing.T) {
 	if n := len(env.Messages(event.Results())); n < 2 {
 		t.Fatalf("the result is in %d chunks", n)
 	}
-	env.isCached(env.same(), first, large)
+	env.isCached(env.appendUpload(), first, large)
 	entry := testkit.Await[event.Completed](env.Kit, env.bus, follower).ResultEntry
 	if job, _, ok := event.ParseEntry(entry); !ok || job != follower {
 		t.Errorf("the result is staged as %q", entry)
@@ -252,7 +252,7 @@ func TestAnIncompleteOrDamagedResultIsNotUsed(t *testing.T) {
 			}
 			damage(env, sequences)
 			second := env.analysed(result)
-			env.isCached(env.same(), second, result)
+			env.isCached(env.appendUpload(), second, result)
 			if n := len(env.analyzer.all()); n != 2 {
 				t.Errorf("%d requests", n)
 			}
@@ -302,7 +302,7 @@ func TestAResultWhoseJobIsNotCompletedIsNotUsed(t *testing.T) {
 	must(t, err)
 	source := env.analysed(result)
 	key := analysis.ResultKey{Token: 7, Hash: testkit.Await[event.Attempted](env.Kit, env.bus, source).ResultKey}
-	canceled, erased, unknown := env.same(fresh), env.same(fresh), env.NewJob()
+	canceled, erased, unknown := env.appendUpload(fresh), env.appendUpload(fresh), env.NewJob()
 	env.append(event.Canceled{JobID: canceled})
 	env.append(event.Erased{JobID: erased})
 	env.Settled("dispatcher-erased")
@@ -323,7 +323,7 @@ func TestResultsOfCallbacksAtTheSameTimeAreNotMixedUp(t *testing.T) {
 	env.run(cached())
 	for i := range 5 {
 		owner := func(r *event.Received, _ *event.Stored) { r.Owner = fmt.Sprint("owner ", i) }
-		job := env.same(owner)
+		job := env.appendUpload(owner)
 		hook := env.requested(job)
 		done := make(chan error, 8)
 		for n := range cap(done) {
@@ -336,6 +336,6 @@ func TestResultsOfCallbacksAtTheSameTimeAreNotMixedUp(t *testing.T) {
 			must(t, <-done)
 		}
 		won := env.resultOf(job)
-		env.isCached(env.same(owner), job, won)
+		env.isCached(env.appendUpload(owner), job, won)
 	}
 }

@@ -34,7 +34,7 @@ func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 
-	got := env.analyzer.of(s.JobID)[0]
+	got := env.analyzer.requestsOf(s.JobID)[0]
 	form, err := url.ParseQuery(string(got.body))
 	must(t, err)
 	if want := []string{"job_id", "s3_audio_url", "s3_pitch_url", "s3_textgrid_url", "video_id", "webhook_url"}; !slices.Equal(keys(form), want) {
@@ -75,7 +75,7 @@ func TestTheOtherFormatAndStyle(t *testing.T) {
 		"ANALYSIS_REQUEST_FORMAT": "json", "ANALYSIS_URL_STYLE": "s3", "REFERENCE_PREFIXES": "s3://elsewhere/",
 	})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	got := env.analyzer.of(s.JobID)[0]
+	got := env.analyzer.requestsOf(s.JobID)[0]
 	var fields map[string]string
 	must(t, json.Unmarshal(got.body, &fields))
 	hook := fields["webhook_url"]
@@ -98,7 +98,7 @@ func TestAURLThatReferencesMayNameIsSentAsItIs(t *testing.T) {
 	env.append(s)
 	env.run(map[string]string{"REFERENCE_PREFIXES": "https://example.com/"})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	if got := env.analyzer.of(s.JobID)[0]; got.field("s3_textgrid_url") != s.TextGridURL || strings.Contains(string(got.body), "s3_pitch_url") {
+	if got := env.analyzer.requestsOf(s.JobID)[0]; got.field("s3_textgrid_url") != s.TextGridURL || strings.Contains(string(got.body), "s3_pitch_url") {
 		t.Errorf("%s", got.body)
 	}
 }
@@ -137,7 +137,7 @@ func TestAReferenceThatIsNotAllowedIsNeverSent(t *testing.T) {
 		if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != code || failed.Retryable {
 			t.Errorf("%+v, want %s", failed, code)
 		}
-		if requests := env.analyzer.of(job); len(requests) > 0 {
+		if requests := env.analyzer.requestsOf(job); len(requests) > 0 {
 			t.Errorf("the analysis server was asked %d times", len(requests))
 		}
 	}
@@ -150,7 +150,7 @@ func TestPresignedURLsNameThePublicEndpoint(t *testing.T) {
 	s := env.store()
 	env.run(map[string]string{"S3_PUBLIC_ENDPOINT": outside.URL, "S3_ENDPOINT": "http://127.0.0.1:1"})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	link := env.analyzer.of(s.JobID)[0].field("s3_audio_url")
+	link := env.analyzer.requestsOf(s.JobID)[0].field("s3_audio_url")
 	if !strings.HasPrefix(link, outside.URL+"/") || fetch(t, link) != content {
 		t.Errorf("link %s", link)
 	}
@@ -197,7 +197,7 @@ func TestAfterACrashTheSameAttemptIsSentAgain(t *testing.T) {
 	if n := env.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
 		t.Errorf("attempted %d times", n)
 	}
-	if got := env.analyzer.of(s.JobID); len(got) != 1 || got[0].header.Get("Idempotency-Key") != s.JobID+".1" {
+	if got := env.analyzer.requestsOf(s.JobID); len(got) != 1 || got[0].header.Get("Idempotency-Key") != s.JobID+".1" {
 		t.Errorf("%d requests", len(got))
 	}
 }
@@ -209,14 +209,14 @@ func TestHandlingEveryEventAgainSendsNothing(t *testing.T) {
 	done := env.store()
 	env.run(nil)
 	env.Settled(consumer)
-	hook := env.analyzer.of(done.JobID)[0].field("webhook_url")
+	hook := env.analyzer.requestsOf(done.JobID)[0].field("webhook_url")
 	if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
 	canceled := env.recording()
 	env.append(event.Canceled{JobID: canceled.JobID})
 	env.handleAgain(consumer)
-	if n := len(env.analyzer.of(running.JobID)) + len(env.analyzer.of(done.JobID)) + len(env.analyzer.of(canceled.JobID)); n != 2 {
+	if n := len(env.analyzer.requestsOf(running.JobID)) + len(env.analyzer.requestsOf(done.JobID)) + len(env.analyzer.requestsOf(canceled.JobID)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -228,7 +228,7 @@ func TestNothingIsRequestedForAJobThatHasEnded(t *testing.T) {
 	env.append(event.Canceled{JobID: s.JobID})
 	env.run(nil)
 	env.Settled(consumer)
-	if n := len(env.analyzer.of(s.JobID)); n != 0 {
+	if n := len(env.analyzer.requestsOf(s.JobID)); n != 0 {
 		t.Errorf("%d requests", n)
 	}
 	if names := env.EventNames(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
@@ -247,7 +247,7 @@ func TestTwoReplicasSendOneRequestForEachJob(t *testing.T) {
 	}
 	env.Settled(consumer)
 	for _, job := range jobs {
-		if n := len(env.analyzer.of(job)); n != 1 {
+		if n := len(env.analyzer.requestsOf(job)); n != 1 {
 			t.Errorf("%d requests", n)
 		}
 		if names := env.EventNames(env.bus, job); len(names) != 4 {

@@ -39,7 +39,7 @@ func TestAnAttemptThatLapsesIsFollowedByTheNextUntilTheLast(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	env.Settled(lapses)
-	if n := len(env.analyzer.of(job)); n != 3 {
+	if n := len(env.analyzer.requestsOf(job)); n != 3 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -140,7 +140,7 @@ func TestARunningAnalysisIsWaitedForWithoutANextAttempt(t *testing.T) {
 	env.lapse(job, 1)
 	lapsed.Store(true)
 	testkit.Await[event.Completed](env.Kit, env.bus, job)
-	if n := len(env.analyzer.of(job)); n != 1 {
+	if n := len(env.analyzer.requestsOf(job)); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -213,7 +213,7 @@ func TestHandlingLapsedAgainSendsNothing(t *testing.T) {
 	testkit.Await[event.Completed](env.Kit, env.bus, done)
 	env.Settled(lapses)
 	env.handleAgain(consumer, lapses)
-	if n := len(env.analyzer.of(running)) + len(env.analyzer.of(done)); n != 4 {
+	if n := len(env.analyzer.requestsOf(running)) + len(env.analyzer.requestsOf(done)); n != 4 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -245,7 +245,7 @@ func TestNothingFollowsALapsedAttemptOfAJobThatHasEnded(t *testing.T) {
 	env.append(event.Canceled{JobID: job})
 	env.run(nil)
 	env.Settled(lapses)
-	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) != 1 {
-		t.Errorf("log %v, %d requests", names, len(env.analyzer.of(job)))
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.requestsOf(job)) != 1 {
+		t.Errorf("log %v, %d requests", names, len(env.analyzer.requestsOf(job)))
 	}
 }

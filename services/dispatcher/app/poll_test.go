@@ -68,7 +68,7 @@ func TestAnAttemptThatTheServerLostIsFollowedByTheNext(t *testing.T) {
 	env.run(env.polling("100ms"))
 	job, hook := env.dispatched()
 	env.awaitPolls(1)
-	if n := len(env.analyzer.of(job)); n != 1 {
+	if n := len(env.analyzer.requestsOf(job)); n != 1 {
 		t.Errorf("%d requests while it goes on", n)
 	}
 	known.Store(false) // the server restarts and loses the analysis: 404
@@ -101,7 +101,7 @@ func TestAServerThatLosesEveryAttemptGetsNoMoreThanMaxAttempts(t *testing.T) {
 	if f := testkit.Await[event.Failed](env.Kit, env.bus, job); f.Code != "analysis-timeout" || f.Attempt != 2 || !f.Retryable {
 		t.Errorf("%+v", f)
 	}
-	if n := len(env.analyzer.of(job)); n != 2 {
+	if n := len(env.analyzer.requestsOf(job)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -115,7 +115,7 @@ func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	env.run(env.polling("100ms"))
 	job, hook := env.dispatched()
 	env.awaitPolls(10)
-	if n := len(env.analyzer.of(job)); n != 1 {
+	if n := len(env.analyzer.requestsOf(job)); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 	if n := strings.Count(env.Logged(), `"setting":"ANALYSIS_STATUS_URL"`); n != 1 {
@@ -204,7 +204,7 @@ func TestAnAnswerWithoutAStatusDoesNotShowThatTheStatusURLWorks(t *testing.T) {
 	env.run(env.polling("100ms"))
 	job, _ := env.dispatched()
 	env.awaitPolls(10)
-	if n := len(env.analyzer.of(job)); n != 1 {
+	if n := len(env.analyzer.requestsOf(job)); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }

@@ -57,9 +57,9 @@ func (l *line) end() {
 	l.running--
 }
 
-// starts waits until n requests have arrived since the line was made, and returns their jobs in
-// order.
-func (l *line) starts(n int) []string {
+// awaitStarts waits until n requests have arrived since the line was made, and returns their jobs
+// in order.
+func (l *line) awaitStarts(n int) []string {
 	l.env.t.Helper()
 	var started []string
 	testkit.Eventually(l.env.t, func() error {
@@ -124,7 +124,7 @@ func (env *env) complete(jobs ...string) {
 	env.t.Helper()
 	for _, job := range jobs {
 		testkit.Await[event.Completed](env.Kit, env.bus, job)
-		if n := len(env.analyzer.of(job)); n != 1 {
+		if n := len(env.analyzer.requestsOf(job)); n != 1 {
 			env.t.Errorf("job %s was requested %d times", job, n)
 		}
 	}

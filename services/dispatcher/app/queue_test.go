@@ -24,7 +24,7 @@ func TestOneOwnersManyJobsDoNotDelayAnothersOne(t *testing.T) {
 	env.run(limited(slots))
 	env.run(limited(slots))
 	jobs := env.upload("alice", many)
-	first := server.starts(slots)
+	first := server.awaitStarts(slots)
 	env.queued(many - slots)
 	one := env.upload("bob", 1)[0]
 	env.queued(many - slots + 1)
@@ -38,7 +38,7 @@ func TestOneOwnersManyJobsDoNotDelayAnothersOne(t *testing.T) {
 		return nil
 	})
 	server.finish(first[0])
-	if next := server.starts(slots + 1)[slots]; next != one {
+	if next := server.awaitStarts(slots + 1)[slots]; next != one {
 		t.Errorf("%s started next, want %s", next, one)
 	}
 	server.release()
@@ -67,8 +67,8 @@ func TestSlotsAreSharedEvenlyByTheOwnersWhoWait(t *testing.T) {
 	}
 	share := map[string]int{}
 	for i := range rounds {
-		server.finish(server.starts(i + 3)[i])
-		share[ownerOf[server.starts(i + 4)[i+3]]]++
+		server.finish(server.awaitStarts(i + 3)[i])
+		share[ownerOf[server.awaitStarts(i + 4)[i+3]]]++
 	}
 	for _, owner := range owners {
 		if n := share[owner]; n < rounds/3-1 || n > rounds/3+1 {
@@ -87,11 +87,11 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	server := newLine(env)
 	first := env.run(limited(1))
 	running := env.upload("alice", 1)[0]
-	server.starts(1)
+	server.awaitStarts(1)
 	waiting := env.upload("bob", 3)
 	env.queued(3)
 	server.finish(running)
-	aborted := server.starts(2)[1] // the slot that became free is assigned to the first job of bob in the queue
+	aborted := server.awaitStarts(2)[1] // the slot that became free is assigned to the first job of bob in the queue
 	must(t, first.Stop())
 
 	ctx, q, slots := env.Context(), queue.New(env.bus), queue.NewSlots(env.bus, "ANALYSIS_SLOTS", 3)
@@ -111,7 +111,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	must(t, env.bus.Publish(ctx, event.Granted{JobID: next.JobID, Attempt: 1, Entry: next.Seq}))
 
 	env.run(limited(3))
-	server.starts(5) // the restarted dispatcher repeats the request that the stop aborted
+	server.awaitStarts(5) // the restarted dispatcher repeats the request that the stop aborted
 	server.release()
 	for _, job := range waiting {
 		testkit.Await[event.Completed](env.Kit, env.bus, job)
@@ -122,7 +122,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 		if job == aborted {
 			want = 2
 		}
-		if n := len(env.analyzer.of(job)); n != want {
+		if n := len(env.analyzer.requestsOf(job)); n != want {
 			t.Errorf("job %s was requested %d times, want %d", job, n, want)
 		}
 	}
@@ -138,11 +138,11 @@ func TestTheStopOfAReplicaLosesNoQueuedJobAndNoSlot(t *testing.T) {
 	settings["SHUTDOWN_GRACE"] = "1ms"
 	victim := env.run(settings)
 	all := env.upload("alice", jobs)
-	server.starts(slots)
+	server.awaitStarts(slots)
 	env.queued(jobs - slots)
 	env.run(settings)
 	must(t, victim.Stop()) // aborts the requests
-	starts := server.starts(2 * slots)
+	starts := server.awaitStarts(2 * slots)
 	aborted, again := starts[:slots], starts[slots:]
 	if slices.Sort(aborted); !slices.Equal(aborted, slices.Sorted(slices.Values(again))) {
 		t.Errorf("%v were aborted, and %v sent next", aborted, again)
@@ -154,7 +154,7 @@ func TestTheStopOfAReplicaLosesNoQueuedJobAndNoSlot(t *testing.T) {
 		if slices.Contains(aborted, job) {
 			want = 2
 		}
-		if n := len(env.analyzer.of(job)); n != want {
+		if n := len(env.analyzer.requestsOf(job)); n != want {
 			t.Errorf("job %s was requested %d times, want %d", job, n, want)
 		}
 	}
@@ -167,9 +167,9 @@ func TestAJobThatEndsInTheQueueIsNeverSent(t *testing.T) {
 	server := newLine(env)
 	env.run(limited(1))
 	jobs := env.upload("alice", 5)
-	server.starts(1)
+	server.awaitStarts(1)
 	env.queued(4)
-	running := server.starts(1)[0]
+	running := server.awaitStarts(1)[0]
 	jobs = slices.DeleteFunc(jobs, func(job string) bool { return job == running })
 	env.append(event.Canceled{JobID: jobs[0]})
 	log, err := env.jobs.Update(env.Context(), jobs[1], nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: jobs[1]}, nil })
@@ -177,12 +177,12 @@ func TestAJobThatEndsInTheQueueIsNeverSent(t *testing.T) {
 	must(t, env.jobs.Purge(env.Context(), jobs[1], log.Seq()))
 	env.append(event.Failed{JobID: jobs[2], Attempt: 1, Code: event.CodeDispatchTimeout})
 	server.finish(running)
-	server.starts(2)
+	server.awaitStarts(2)
 	env.queued(0)
 	server.release()
 	env.complete(running, jobs[3])
 	for _, job := range jobs[:3] {
-		if n := len(env.analyzer.of(job)); n != 0 {
+		if n := len(env.analyzer.requestsOf(job)); n != 0 {
 			t.Errorf("job %s was requested %d times", job, n)
 		}
 	}
@@ -210,8 +210,8 @@ func TestAnOwnersManyJobsDoNotBlockTheDeliveryOfAnothers(t *testing.T) {
 	jobs := env.upload("alice", many)
 	one := env.upload("bob", 1)[0]
 	env.queued(many)
-	server.finish(server.starts(1)[0])
-	if next := server.starts(2)[1]; next != one {
+	server.finish(server.awaitStarts(1)[0])
+	if next := server.awaitStarts(2)[1]; next != one {
 		t.Errorf("%s started next, want %s", next, one)
 	}
 	server.release()
@@ -225,11 +225,11 @@ func TestWithoutALimitTheQueueIsEmptied(t *testing.T) {
 	server := newLine(env)
 	before := env.run(limited(1))
 	all := env.upload("alice", jobs)
-	server.starts(1)
+	server.awaitStarts(1)
 	env.queued(jobs - 1)
 	must(t, before.Stop())
 	env.run(nil)
-	server.starts(1 + jobs)
+	server.awaitStarts(1 + jobs)
 	env.queued(0)
 	server.release()
 	for _, job := range all {
@@ -258,7 +258,7 @@ func TestAnUnavailableServerDelaysQueuedAttemptsAndFreesTheirSlots(t *testing.T)
 	server.release()
 	for _, job := range all {
 		testkit.Await[event.Completed](env.Kit, env.bus, job)
-		if n := len(env.analyzer.of(job)); n != 2 {
+		if n := len(env.analyzer.requestsOf(job)); n != 2 {
 			t.Errorf("job %s was requested %d times", job, n)
 		}
 	}
@@ -318,12 +318,12 @@ func TestASecondEntryOfARunningJobStartsNothingAndBlocksNobody(t *testing.T) {
 	server := newLine(env)
 	env.run(limited(2))
 	running := env.upload("alice", 2)
-	server.starts(2)
+	server.awaitStarts(2)
 	must(t, queue.New(env.bus).Add(env.Context(), analysis.Entry{JobID: running[0], Attempt: 1, Owner: "0"}))
 	next := env.upload("alice", 1)[0]
 	env.queued(2)
 	server.finish(running[1])
-	if got := server.starts(3)[2]; got != next {
+	if got := server.awaitStarts(3)[2]; got != next {
 		t.Errorf("%s started next, want %s", got, next)
 	}
 	env.queued(1)

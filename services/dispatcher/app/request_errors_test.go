@@ -46,7 +46,7 @@ func TestABusyServerGetsTheSameAttemptAgainAfterItsRetryAfter(t *testing.T) {
 			if waited := time.Duration(second.Load() - first.Load()); waited < delay-c.slack {
 				t.Errorf("it waited %v", waited)
 			}
-			for _, a := range env.analyzer.of(s.JobID) {
+			for _, a := range env.analyzer.requestsOf(s.JobID) {
 				if a.header.Get("Idempotency-Key") != s.JobID+".1" {
 					t.Errorf("key %q", a.header.Get("Idempotency-Key"))
 				}
@@ -76,7 +76,7 @@ func TestATemporaryErrorHasTheRequestRepeated(t *testing.T) {
 			s := env.store()
 			env.run(nil)
 			testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-			if got := env.analyzer.of(s.JobID); len(got) != 2 || got[1].header.Get("Idempotency-Key") != s.JobID+".1" {
+			if got := env.analyzer.requestsOf(s.JobID); len(got) != 2 || got[1].header.Get("Idempotency-Key") != s.JobID+".1" {
 				t.Errorf("%d requests", len(got))
 			}
 		})
@@ -97,7 +97,7 @@ func TestAnUnavailableServerHasTheRequestRepeated(t *testing.T) {
 	testkit.Await[event.Attempted](env.Kit, env.bus, s.JobID)
 	testkit.Eventually(t, func() error {
 		proxy.Restore()
-		if n := len(env.analyzer.of(s.JobID)); n == 0 {
+		if n := len(env.analyzer.requestsOf(s.JobID)); n == 0 {
 			return fmt.Errorf("no request yet")
 		}
 		return nil
@@ -148,7 +148,7 @@ func TestARejectionFailsTheJobWithTheServersReasonAndNoSecret(t *testing.T) {
 			t.Errorf("%s shows a secret: %s", c.name, failed.Detail)
 		}
 		env.Settled(consumer)
-		if n := len(env.analyzer.of(s.JobID)); n != 1 {
+		if n := len(env.analyzer.requestsOf(s.JobID)); n != 1 {
 			t.Errorf("%s: %d requests", c.name, n)
 		}
 	}
@@ -184,7 +184,7 @@ func TestAServerThatRefusesTheRepetitionOfARequestHasAcceptedTheFirst(t *testing
 	if d := testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID); !d.Unanswered || d.Attempt != 1 {
 		t.Errorf("%+v", d)
 	}
-	requests := env.analyzer.of(s.JobID)
+	requests := env.analyzer.requestsOf(s.JobID)
 	if len(requests) != 2 {
 		t.Errorf("%d requests", len(requests))
 	}
@@ -208,7 +208,7 @@ func TestARedirectThatRepeatsTheRequestIsFollowed(t *testing.T) {
 	s := env.store()
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	if got := env.analyzer.of(s.JobID); len(got) != 2 || string(got[0].body) != string(got[1].body) {
+	if got := env.analyzer.requestsOf(s.JobID); len(got) != 2 || string(got[0].body) != string(got[1].body) {
 		t.Errorf("%d requests", len(got))
 	}
 }

@@ -32,7 +32,7 @@ func (env *env) attempt(job string, n int) request {
 		}
 		return nil
 	})
-	requests := env.analyzer.of(job)
+	requests := env.analyzer.requestsOf(job)
 	return requests[len(requests)-1]
 }
 
@@ -98,7 +98,7 @@ func TestARetriedJobMayFailAgainAndAgain(t *testing.T) {
 			env.append(event.Retried{JobID: s.JobID, Attempt: attempt + 1})
 		}
 	}
-	if n := len(env.analyzer.of(s.JobID)); n != 3 {
+	if n := len(env.analyzer.requestsOf(s.JobID)); n != 3 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -117,7 +117,7 @@ func TestHandlingRetriedAgainSendsNothing(t *testing.T) {
 	env.Settled(consumer)
 	env.Settled(retries)
 	env.handleAgain(consumer, retries)
-	if n := len(env.analyzer.of(job)); n != 3 {
+	if n := len(env.analyzer.requestsOf(job)); n != 3 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -199,14 +199,14 @@ func TestARetryWithoutARecordingWaitsUntilItIsStored(t *testing.T) {
 	env.append(event.Failed{JobID: job, Code: "fetch-failed", Retryable: true})
 	env.append(event.Retried{JobID: job, Attempt: 1, Fetch: true})
 	env.Settled(retries)
-	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameRetried || len(env.analyzer.of(job)) > 0 {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameRetried || len(env.analyzer.requestsOf(job)) > 0 {
 		t.Fatalf("log %v", names)
 	}
 	stored.Attempt = 1
 	env.append(stored)
 	env.attempt(job, 1)
 	env.HandleAgain("dispatcher-stored")
-	if n := len(env.analyzer.of(job)); n != 1 {
+	if n := len(env.analyzer.requestsOf(job)); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }

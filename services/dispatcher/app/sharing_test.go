@@ -22,11 +22,11 @@ func TestUploadsOfTheSameRecordingAtTheSameTimeShareOneAnalysis(t *testing.T) {
 	env.run(settings)
 	jobs := make([]string, uploads)
 	for i := range jobs {
-		jobs[i] = env.same()
+		jobs[i] = env.appendUpload()
 	}
-	leader := server.starts(1)[0]
+	leader := server.awaitStarts(1)[0]
 	followers := slices.DeleteFunc(slices.Clone(jobs), func(job string) bool { return job == leader })
-	env.follows(followers...)
+	env.awaitFollowers(followers...)
 	testkit.Eventually(t, func() error {
 		state, _, err := env.bus.ConsumerState(env.Context(), "dispatcher-stored")
 		if err == nil && (state.AckPending != 1 || state.Pending != 0) {
@@ -64,13 +64,13 @@ func TestIfTheAnalysisFailsTheNextJobIsAnalysed(t *testing.T) {
 			end(env, jobs[2])
 			env.report(jobs[3], `{"analysis_results":`+result+`}`)
 			env.isCached(jobs[4], jobs[3], result)
-			env.isCached(env.same(), jobs[3], result)
+			env.isCached(env.appendUpload(), jobs[3], result)
 			env.nothingShared()
 			if n := len(env.analyzer.all()); n != 3 {
 				t.Errorf("%d requests", n)
 			}
 			for _, job := range jobs[:2] {
-				if requests := env.analyzer.of(job); len(requests) > 0 {
+				if requests := env.analyzer.requestsOf(job); len(requests) > 0 {
 					t.Errorf("job %s, which has ended, was requested", job)
 				}
 			}
@@ -94,7 +94,7 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 			t.Fatalf("%+v", got)
 		}
 		testkit.Eventually(t, func() error { // the follower was promoted, or gets the result of the retry
-			for _, r := range env.analyzer.of(follower) {
+			for _, r := range env.analyzer.requestsOf(follower) {
 				if _, err := env.post(r.field("webhook_url"), `{"analysis_results":{}}`); err != nil {
 					return err
 				}
@@ -148,11 +148,11 @@ func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
 			env.run(cached())
-			w := &world{env: env, shared: env.sharing(), leader: env.same()}
+			w := &world{env: env, shared: env.sharing(), leader: env.appendUpload()}
 			env.requested(w.leader)
 			for range 2 {
-				w.waiting = append(w.waiting, env.same())
-				env.follows(w.waiting[len(w.waiting)-1])
+				w.waiting = append(w.waiting, env.appendUpload())
+				env.awaitFollowers(w.waiting[len(w.waiting)-1])
 			}
 			env.Settled("dispatcher-stored")
 			must(t, env.service.Stop())
@@ -173,7 +173,7 @@ func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 			}
 			env.nothingShared()
 			for job, want := range map[string]int{w.leader: 1, next: 1} {
-				if n := len(env.analyzer.of(job)); n != want {
+				if n := len(env.analyzer.requestsOf(job)); n != want {
 					t.Errorf("%d requests of %s, want %d", n, job, want)
 				}
 			}
@@ -205,7 +205,7 @@ func TestALeaderWithoutAnAttemptIsRequestedAfterACrash(t *testing.T) {
 	env.append(event.Erased{JobID: first})
 	env.Settled("dispatcher-erased")
 	must(t, env.service.Stop())
-	job := env.same()
+	job := env.appendUpload()
 	lead, err := env.sharing().Lead(env.Context(), analysis.Member{Key: analysis.ResultKey{Token: 7, Hash: key}, Job: job}, 0)
 	if err != nil || lead == nil {
 		t.Fatalf("%+v %v", lead, err)
@@ -267,13 +267,13 @@ func TestTheStopOfTheLeadersReplicaLosesNoFollower(t *testing.T) {
 	server := newLine(env)
 	settings := cached(map[string]string{"SHUTDOWN_GRACE": "1ms"})
 	victim := env.run(settings)
-	leader := env.same()
-	server.starts(1)
+	leader := env.appendUpload()
+	server.awaitStarts(1)
 	env.run(settings)
-	followers := []string{env.same(), env.same(), env.same()}
-	env.follows(followers...)
+	followers := []string{env.appendUpload(), env.appendUpload(), env.appendUpload()}
+	env.awaitFollowers(followers...)
 	must(t, victim.Stop()) // aborts the request
-	server.starts(2)
+	server.awaitStarts(2)
 	server.finish(leader)
 	for _, job := range followers {
 		env.isCached(job, leader, "{}")
@@ -288,7 +288,7 @@ func TestWithoutTheCacheThoseWhoWaitAreAnalysed(t *testing.T) {
 	leader, followers := env.shared(2)
 	must(t, env.service.Stop())
 	env.run(map[string]string{"RESULT_CACHE_TTL": "0"})
-	for _, job := range append(followers, env.same(), leader) {
+	for _, job := range append(followers, env.appendUpload(), leader) {
 		env.report(job, `{"analysis_results":`+result+`}`)
 		if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Cached {
 			t.Errorf("%+v", c)

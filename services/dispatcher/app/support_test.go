@@ -128,7 +128,7 @@ func (env *env) dispatched() (job, callback string) {
 	env.t.Helper()
 	s := env.store()
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	return s.JobID, env.analyzer.of(s.JobID)[0].field("webhook_url")
+	return s.JobID, env.analyzer.requestsOf(s.JobID)[0].field("webhook_url")
 }
 
 // count returns the number of messages of a subject in the whole stream.
@@ -265,7 +265,7 @@ func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.got = append(a.got, this)
 	a.mu.Unlock()
-	a.answer(w, this, len(a.of(this.field("job_id"))))
+	a.answer(w, this, len(a.requestsOf(this.field("job_id"))))
 }
 
 func (a *analyzer) answerPoll(w http.ResponseWriter, r *http.Request) {
@@ -294,8 +294,8 @@ func (a *analyzer) all() []request {
 	return slices.Clone(a.got)
 }
 
-// of returns the requests for one job so far.
-func (a *analyzer) of(job string) []request {
+// requestsOf returns the requests for one job that have arrived so far.
+func (a *analyzer) requestsOf(job string) []request {
 	var of []request
 	for _, one := range a.all() {
 		if one.field("job_id") == job {

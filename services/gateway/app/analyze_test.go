@@ -58,7 +58,7 @@ func TestAURLBecomesAJobWhoseSourceIsSealed(t *testing.T) {
 		"as a header": "md5=:AAAA:, sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":",
 	} {
 		r := g.analyze(object{"audio_url": url, "headers": object{"authorization": "Bearer s3cret", "X-A": ""}, "digest": digest, "unknown": 1}, nil)
-		job := g.accepts(r, false)
+		job := g.checkAccepted(r, false)
 		if r.json(t)["token_info"].(map[string]any)["s3_pitch_url"] != "s3://refs/1.json" || r.json(t)["status"] != "processing" {
 			t.Errorf("%s: %s", name, r.text)
 		}
@@ -142,7 +142,7 @@ func TestABadSourceIsRefusedByName(t *testing.T) {
 		t.Error("a secret is logged")
 	}
 	for _, url := range []string{"http://10.1.2.3:9000/a.wav", "s3://ingest/in/a.wav"} {
-		g.accepts(g.analyze(object{"audio_url": url}, nil), false)
+		g.checkAccepted(g.analyze(object{"audio_url": url}, nil), false)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestTheSameKeyAndSourceAreOneJob(t *testing.T) {
 		}
 		job = got
 	}
-	if again := g.accepts(g.analyze(body, key), true); again != job {
+	if again := g.checkAccepted(g.analyze(body, key), true); again != job {
 		t.Errorf("job %s, then %s", job, again)
 	}
 	for _, other := range []object{
@@ -171,11 +171,11 @@ func TestTheSameKeyAndSourceAreOneJob(t *testing.T) {
 	} {
 		g.problem(g.analyze(other, key), http.StatusUnprocessableEntity, "idempotency-key-reused")
 	}
-	g.problem(g.keyed("k", wav(1000)), http.StatusUnprocessableEntity, "idempotency-key-reused") // a recording
+	g.problem(g.uploadWithKey("k", wav(1000)), http.StatusUnprocessableEntity, "idempotency-key-reused") // a recording
 	if messages := g.kit.Messages(event.Jobs()); len(messages) != 1 {
 		t.Errorf("the log holds %d events", len(messages))
 	}
-	upload := g.accepts(g.keyed("u", wav(1000)), false)
+	upload := g.checkAccepted(g.uploadWithKey("u", wav(1000)), false)
 	g.problem(g.analyze(body, map[string]string{"Idempotency-Key": "u"}), http.StatusUnprocessableEntity, "idempotency-key-reused")
 	g.received(upload)
 }
@@ -186,9 +186,9 @@ func TestAKeyWhoseReplicaDiedFindsTheJobOfItsSource(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	key, body := map[string]string{"Idempotency-Key": "k"}, object{"audio_url": "https://example.com/a.wav"}
-	job := g.accepts(g.analyze(body, key), false)
+	job := g.checkAccepted(g.analyze(body, key), false)
 	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, lease_until = now() - interval '1 second'`)
-	if again := g.accepts(g.analyze(body, key), true); again != job {
+	if again := g.checkAccepted(g.analyze(body, key), true); again != job {
 		t.Errorf("job %s, then %s", job, again)
 	}
 	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, lease_until = now() - interval '1 second'`)
@@ -201,10 +201,10 @@ func TestAURLIsRefusedIfABudgetIsUsedUp(t *testing.T) {
 	alice := map[string]string{"Authorization": "Bearer " + token(t, "alice", nil)}
 	body := object{"audio_url": "https://example.com/a.wav"}
 	u.set(func(u *usages) { u.stored["alice"] = 10_000 })
-	g.beyond(g.analyze(body, alice), "stored_bytes")
+	g.checkOverBudget(g.analyze(body, alice), "stored_bytes")
 	g.assertNothingStored()
 	u.set(func(u *usages) { u.stored["alice"] = 9999 })
-	job := g.accepts(g.analyze(body, alice), false)
+	job := g.checkAccepted(g.analyze(body, alice), false)
 	if e := g.received(job); e.Owner != "alice" {
 		t.Errorf("%+v", e)
 	}

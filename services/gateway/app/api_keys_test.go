@@ -30,7 +30,7 @@ func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
 	}
 	keys := func(who string) (found []map[string]any) {
 		r := g.do("GET", "/api-keys/", nil, as(who))
-		r.into(t, &found)
+		r.decode(t, &found)
 		if strings.Contains(string(r.text), strings.Split(text, "_")[2]) {
 			t.Error("the list tells a secret")
 		}
@@ -142,7 +142,7 @@ func TestKeysThatAreMadeAtTheSameTimeCountForEachOther(t *testing.T) {
 			made <- r.StatusCode
 		}()
 	}
-	g.holds(`(SELECT count(*) >= 4 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
+	g.awaitCondition(`(SELECT count(*) >= 4 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
 	release()
 	statuses := map[int]int{}
 	for range cap(made) {

@@ -42,7 +42,7 @@ func TestAnAnswerHasAtMostTwoMebibytesOfScripts(t *testing.T) {
 
 	r := g.get("/tokens")
 	var tokens []listedToken
-	r.into(t, &tokens)
+	r.decode(t, &tokens)
 	if len(r.text) > maxText+otherText {
 		t.Errorf("the list of tokens has %d bytes", len(r.text))
 	}
@@ -66,7 +66,7 @@ func TestAnAnswerHasAtMostTwoMebibytesOfScripts(t *testing.T) {
 		for next := path; next != ""; {
 			r := g.get(next)
 			var page []struct{ ID int64 }
-			r.into(t, &page)
+			r.decode(t, &page)
 			if len(r.text) > maxText+otherText || len(page) == 0 {
 				t.Fatalf("%s: %d bytes, %d entries", next, len(r.text), len(page))
 			}
@@ -89,7 +89,7 @@ func TestATokenWithMoreThan500ScriptsSaysSo(t *testing.T) {
 	path := fmt.Sprintf("/tokens/%d", g.token)
 	for _, more := range []bool{false, true} {
 		var token listedToken
-		g.get(path).into(t, &token)
+		g.get(path).decode(t, &token)
 		if len(token.Scripts) != 500 || token.Truncated != more {
 			t.Errorf("%d scripts, truncated: %v, want %v", len(token.Scripts), token.Truncated, more)
 		}
@@ -106,7 +106,7 @@ func TestASearchFindsEveryCharacterAsItIs(t *testing.T) {
 	}
 	for part, want := range map[string]int{"%25": 2, "50%25": 1, "_": 1, "e_c": 1, "%5C": 1, "녕하": 1, "녕": 1, "àé": 1, "A": 4, "%5C%25": 0} {
 		var found []struct{ Name string }
-		g.get("/actors/search/"+part).into(t, &found)
+		g.get("/actors/search/"+part).decode(t, &found)
 		if len(found) != want {
 			t.Errorf("%q: %v, want %d names", part, found, want)
 		}
@@ -147,7 +147,7 @@ func TestUploadsAreAcceptedWhileListsWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"DATABASE_MAX_CONNECTIONS": "4"})
 	defer g.blockLists(nil)()
-	g.holds(`(SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
+	g.awaitCondition(`(SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(100)}); r.StatusCode != http.StatusAccepted {
 		t.Errorf("an upload is answered with %s: %s", r.Status, r.text)
 	}
@@ -159,11 +159,11 @@ func TestOneUsersListsLeavePlacesForThoseOfOthers(t *testing.T) {
 	alice, bob := as(token(t, "alice", nil)), as(token(t, "bob", nil))
 	defer g.blockLists(alice)()
 	const waiting = `(SELECT count(*) %s FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`
-	g.holds(fmt.Sprintf(waiting, ">= 2"))
+	g.awaitCondition(fmt.Sprintf(waiting, ">= 2"))
 	for range 20 {
 		if r := g.do(http.MethodGet, "/tokens/", nil, bob); r.StatusCode != http.StatusOK {
 			t.Errorf("another user's list is answered with %s: %s", r.Status, r.text)
 		}
 	}
-	g.holds(fmt.Sprintf(waiting, "<= 2"))
+	g.awaitCondition(fmt.Sprintf(waiting, "<= 2"))
 }

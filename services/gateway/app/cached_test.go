@@ -27,7 +27,7 @@ func TestAnUploadSaysWhetherItIsToBeAnalysedAnew(t *testing.T) {
 		"": false, "no-cache": true, "max-age=0, No-Store": true, "max-age=0": false, "no-cache-please": false,
 	} {
 		r := g.upload(map[string]string{"Cache-Control": cacheControl}, part{name: "file", file: "a.wav", content: wav(200)})
-		if received := g.received(g.accepts(r, false)); received.Fresh != want {
+		if received := g.received(g.checkAccepted(r, false)); received.Fresh != want {
 			t.Errorf("%q: %+v", cacheControl, received)
 		}
 	}
@@ -161,5 +161,5 @@ func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
 	// Without Expect, the client sends the body at once, and the gateway uses it.
 	stub.status.Store(0)
 	plain := g.upload(map[string]string{"Repr-Digest": strings.TrimSpace(strings.TrimPrefix(known, "Repr-Digest: "))}, part{name: "file", file: "a.wav", content: recording})
-	g.accepts(plain, false)
+	g.checkAccepted(plain, false)
 }

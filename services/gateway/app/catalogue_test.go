@@ -11,7 +11,7 @@ import (
 func (g *env) ids(path string) string {
 	g.t.Helper()
 	var list []struct{ ID int64 }
-	g.get(path).into(g.t, &list)
+	g.get(path).decode(g.t, &list)
 	ids := make([]string, len(list))
 	for i, entry := range list {
 		ids[i] = fmt.Sprint(entry.ID)

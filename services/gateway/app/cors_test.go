@@ -316,7 +316,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 		{proxied, map[string]string{"Origin": "https://api.example.com", "X-Forwarded-Host": "api.example.com:443"}},
 		{proxied, map[string]string{"Origin": proxied.url}},
 	} {
-		if r := c.g.in(t).upload(c.header, part{name: "file", file: "a.wav", content: wav(1000)}); r.StatusCode != 202 {
+		if r := c.g.inSubtest(t).upload(c.header, part{name: "file", file: "a.wav", content: wav(1000)}); r.StatusCode != 202 {
 			t.Errorf("%v: %s %s", c.header, r.Status, r.text)
 		}
 	}

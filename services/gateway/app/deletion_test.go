@@ -14,7 +14,7 @@ import (
 // was published.
 func (g *env) waitPublished() map[string]int {
 	g.t.Helper()
-	g.holds(`NOT EXISTS (SELECT FROM catalogue.deleted_tokens)`)
+	g.awaitCondition(`NOT EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	published := map[string]int{}
 	for _, m := range g.kit.Messages(event.Tokens()) {
 		published[m.Header.Get("ce-subject")]++
@@ -60,7 +60,7 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	g.withToken()
 	nats.Cut()
 	g.delete(g.token)
-	g.holds(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
+	g.awaitCondition(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	nats.Restore()
 	if published := g.waitPublished(); published[fmt.Sprint(g.token)] != 1 {
 		t.Errorf("published %v", published)
@@ -85,7 +85,7 @@ func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T)
 func TestEveryDeletionInTheOutboxIsPublishedByOneOfTheReplicas(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	replicas := []*env{g, g.again(nil)}
+	replicas := []*env{g, g.startReplica(nil)}
 	tokens := make([]int64, 30)
 	for i := range tokens {
 		tokens[i] = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
@@ -127,7 +127,7 @@ func TestAnUploadThatIsUnderWayWhenItsTokenIsDeletedIsAccepted(t *testing.T) {
 	b := g.begin("k", wav(600<<10))
 	g.delete(g.token)
 	g.waitPublished()
-	if r := g.received(g.accepts(b.finish(), false)); r.TokenID != g.token {
+	if r := g.received(g.checkAccepted(b.finish(), false)); r.TokenID != g.token {
 		t.Errorf("%+v", r)
 	}
 }
@@ -136,7 +136,7 @@ func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(600 << 10)
-	job := g.accepts(g.keyed("k", content), false)
+	job := g.checkAccepted(g.uploadWithKey("k", content), false)
 	log, err := g.jobs.Update(g.kit.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
 	if err == nil {
 		err = g.jobs.Purge(g.kit.Context(), job, log.Seq())
@@ -144,12 +144,12 @@ func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := g.accepts(g.keyed("k", content), true); got != job {
+	if got := g.checkAccepted(g.uploadWithKey("k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
 	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // the claim as it is if the upload dies before it finishes the claim
 	for range 2 {
-		g.problem(g.keyed("k", content), 410, "job-erased")
+		g.problem(g.uploadWithKey("k", content), 410, "job-erased")
 		g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)
 	}
 }

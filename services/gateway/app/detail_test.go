@@ -29,15 +29,15 @@ func (g *env) put(client *minio.Client, bucket, key, content string) {
 	}
 }
 
-// referring creates a token with references and returns its path.
-func (g *env) referring(pitch, voice string) string {
+// addTokenWith creates a token with these references by a request, and returns its path.
+func (g *env) addTokenWith(pitch, voice string) string {
 	g.t.Helper()
 	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
 }
 
-// stored is like referring, but writes the references to the database directly. So it can store
-// references that the API refuses.
-func (g *env) stored(pitch, voice string) string {
+// insertTokenWith is like addTokenWith, but writes the token to the database directly. So it can
+// store references that the API refuses.
+func (g *env) insertTokenWith(pitch, voice string) string {
 	g.t.Helper()
 	db, err := sqlx.Open("postgres", g.kit.Database())
 	if err != nil {
@@ -75,7 +75,7 @@ func TestADetailShowsTheObjectsOfEveryFormOfReference(t *testing.T) {
 			Link  string `json:"bgvoice_url"`
 			URL   string `json:"s3_pitch_url"`
 		}
-		g.get(g.referring(ref, ref)).into(t, &got)
+		g.get(g.addTokenWith(ref, ref)).decode(t, &got)
 		if got.Pitch.Name != "소리" || got.URL != ref {
 			t.Errorf("%s: the pitch is %v of %s", ref, got.Pitch, got.URL)
 		}
@@ -136,7 +136,7 @@ func TestLinksNameThePublicEndpoint(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
 	_, bucket := g.kit.Bucket()
-	got, _ := g.get(g.referring("", "voice.wav")).json(t)["bgvoice_url"].(string)
+	got, _ := g.get(g.addTokenWith("", "voice.wav")).json(t)["bgvoice_url"].(string)
 	if !strings.HasPrefix(got, "https://objects.example.org/"+bucket+"/voice.wav?") || !strings.Contains(got, "X-Amz-Expires=900&") {
 		t.Errorf("the link is %s", got)
 	}
@@ -152,14 +152,14 @@ func TestAURLOfAnotherHostIsNeverRequested(t *testing.T) {
 	}))
 	defer server.Close()
 	ref := server.URL + "/b/k.json?x=1"
-	path := g.stored(ref, ref)
+	path := g.insertTokenWith(ref, ref)
 	m := g.get(path).json(t)
 	if m["pitch"] != nil || m["bgvoice_url"] != ref || m["s3_pitch_url"] != ref {
 		t.Errorf("%v", m)
 	}
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
 	g.problem(g.do("POST", path+"/upload-audio", bytes.NewReader(body), map[string]string{"Content-Type": contentType}), 422, "reference-not-allowed")
-	g.again(nil)
+	g.startReplica(nil)
 	testkit.Eventually(t, func() error {
 		if !strings.Contains(g.kit.Logged(), "tokens have references that are not allowed") {
 			return errors.New("the token is not reported at the start")
@@ -182,7 +182,7 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 		g.put(client, bucket, key, content)
 	}
 	for _, ref := range []string{"empty", "cut", "nan", "latin", "two", "deep", "large", "null", "missing", "s3://no-such-bucket-here/k", "s3://x/k", "s3://A_B/k"} {
-		path := g.referring(ref, "")
+		path := g.addTokenWith(ref, "")
 		m := g.get(path).json(t)
 		if m["pitch"] != nil || m["s3_pitch_url"] != ref || m["bgvoice_url"] != nil {
 			t.Errorf("%s: %v", ref, m)
@@ -192,12 +192,12 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 		t.Errorf("%d of 11 were logged", n)
 	}
 	g.put(client, bucket, "most", `"`+strings.Repeat("x", 8<<20-2)+`"`)
-	if got, _ := g.get(g.referring("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
+	if got, _ := g.get(g.addTokenWith("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
 		t.Errorf("the largest pitch came as %d bytes", len(got))
 	}
 	// A link is made without a request to S3, so it fails only for an invalid bucket name such as
 	// x.
-	if m := g.get(g.referring("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
+	if m := g.get(g.addTokenWith("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
 		t.Errorf("an impossible bucket: %v", m["bgvoice_url"])
 	}
 }
@@ -213,7 +213,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	g.withToken()
 	client, bucket := kit.Bucket()
 	g.put(client, bucket, "k", pitch)
-	path := g.referring("k", "k")
+	path := g.addTokenWith("k", "k")
 	away := g.get(path)
 	if m := away.json(t); m["pitch"] != nil || m["bgvoice_url"] == nil {
 		t.Errorf("cut off: %v", m)
@@ -244,7 +244,7 @@ func TestTheEntityTagOfADetailCoversAllThatItShows(t *testing.T) {
 	g := start(t, nil)
 	client, bucket := g.kit.Bucket()
 	g.put(client, bucket, "k", pitch)
-	path := g.referring("k", "")
+	path := g.addTokenWith("k", "")
 	tag := g.get(path).Header.Get("ETag")
 	changed := func(what string) {
 		t.Helper()

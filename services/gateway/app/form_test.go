@@ -96,7 +96,7 @@ func TestTheCauseOfARefusedFormIsGivenInBothLanguages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := g.in(t)
+			g := g.inSubtest(t)
 			for language, want := range map[string]string{"": c.en, "ko-KR": c.ko, "en-US,ko;q=0.5": c.en} {
 				r := g.do("POST", g.path(), strings.NewReader(c.body), map[string]string{"Content-Type": c.contentType, "Accept-Language": language})
 				m := g.problem(r, c.status, c.code)

@@ -82,8 +82,8 @@ func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 	}}
 }
 
-// in returns the same gateway for a subtest.
-func (g *env) in(t *testing.T) *env {
+// inSubtest returns the same gateway, whose checks report to a subtest.
+func (g *env) inSubtest(t *testing.T) *env {
 	t.Helper()
 	part := *g
 	part.t = t
@@ -107,7 +107,7 @@ type reply struct {
 	text []byte
 }
 
-func (r reply) into(t *testing.T, v any) {
+func (r reply) decode(t *testing.T, v any) {
 	t.Helper()
 	if err := json.Unmarshal(r.text, v); err != nil {
 		t.Fatalf("%s: %v: %s", r.Status, err, r.text)
@@ -117,7 +117,7 @@ func (r reply) into(t *testing.T, v any) {
 func (r reply) json(t *testing.T) map[string]any {
 	t.Helper()
 	var m map[string]any
-	r.into(t, &m)
+	r.decode(t, &m)
 	return m
 }
 

@@ -24,7 +24,7 @@ func TestAPageThatRebindsItsNameToThisAddressReadsAndChangesNothing(t *testing.T
 		for _, path := range []string{"/tokens/", "/jobs/", "/", "/docs", "/openapi.json", "/nowhere", "/tokens/webhook/analysis-complete"} {
 			w := g.dial()
 			w.send("GET %s HTTP/1.1\r\n%s\r\n", path, header)
-			g.in(t).problem(w.answer(), http.StatusMisdirectedRequest, "host-not-allowed")
+			g.inSubtest(t).problem(w.answer(), http.StatusMisdirectedRequest, "host-not-allowed")
 		}
 		w := g.dial()
 		w.send("POST /tokens/ HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", header, len(body), body)
@@ -45,7 +45,7 @@ func TestAPageThatRebindsItsNameToThisAddressReadsAndChangesNothing(t *testing.T
 	}
 	g.assertNothingStored()
 	var tokens []map[string]any
-	if g.get("/tokens/").into(t, &tokens); len(tokens) != 1 {
+	if g.get("/tokens/").decode(t, &tokens); len(tokens) != 1 {
 		t.Errorf("there are %d tokens", len(tokens))
 	}
 }

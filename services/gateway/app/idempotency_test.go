@@ -17,8 +17,8 @@ import (
 	"sori.internal/shared/testkit/testdb"
 )
 
-// again starts another replica of the same gateway.
-func (g *env) again(changes map[string]string) *env {
+// startReplica starts another replica of the same gateway.
+func (g *env) startReplica(changes map[string]string) *env {
 	g.t.Helper()
 	other := *g
 	i := g.kit.Run(app.Run, settings(g.kit, changes))
@@ -27,14 +27,14 @@ func (g *env) again(changes map[string]string) *env {
 	return &other
 }
 
-// keyed uploads a recording with an idempotency key.
-func (g *env) keyed(key string, content []byte) reply {
+// uploadWithKey uploads a recording with an idempotency key.
+func (g *env) uploadWithKey(key string, content []byte) reply {
 	g.t.Helper()
 	return g.upload(map[string]string{"Idempotency-Key": key}, part{name: "file", file: "a.wav", content: content})
 }
 
-// accepts checks that a reply is a 202, and whether it is a replay. It returns the job.
-func (g *env) accepts(r reply, replayed bool) string {
+// checkAccepted checks that a reply is a 202, and whether it is a replay. It returns the job.
+func (g *env) checkAccepted(r reply, replayed bool) string {
 	g.t.Helper()
 	job, _ := r.json(g.t)["job_id"].(string)
 	if r.StatusCode != http.StatusAccepted || job == "" || r.Header.Get("Location") != "/tokens/analysis-result/"+job {
@@ -46,9 +46,9 @@ func (g *env) accepts(r reply, replayed bool) string {
 	return job
 }
 
-// only checks that the log contains one event, which begins the job, and that no bytes are staged
-// except content.
-func (g *env) only(job string, content []byte) {
+// checkOnly checks that the stream of jobs has exactly one event, the event `received` of the job,
+// and that staging has exactly the bytes of content.
+func (g *env) checkOnly(job string, content []byte) {
 	g.t.Helper()
 	if letters := g.kit.Messages(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
 		g.t.Errorf("the log holds %d events", len(letters))
@@ -70,8 +70,8 @@ func (g *env) sql(query string, args ...any) {
 	}
 }
 
-// holds waits until a condition in SQL, the parameter question, is true.
-func (g *env) holds(question string) {
+// awaitCondition waits until a condition in SQL, the parameter question, is true.
+func (g *env) awaitCondition(question string) {
 	g.t.Helper()
 	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
 	testkit.Eventually(g.t, func() error {
@@ -120,7 +120,7 @@ func (g *env) begin(key string, content []byte) begun {
 		}
 		return nil
 	})
-	g.holds(running)
+	g.awaitCondition(running)
 	return begun{wire: w, rest: body[300<<10:]}
 }
 
@@ -136,17 +136,17 @@ func TestAReplayNamesTheSameJobAndStoresNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := start(t, nil)
-			other, content := g.again(nil), wav(size)
+			other, content := g.startReplica(nil), wav(size)
 			sum := sha256.Sum256(content)
 			digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
-			first := g.keyed("k-1", content)
-			job := g.accepts(first, false)
+			first := g.uploadWithKey("k-1", content)
+			job := g.checkAccepted(first, false)
 			for range 2 {
 				for _, r := range []reply{
-					g.keyed("k-1", content), other.keyed(`"k-1"`, content),
+					g.uploadWithKey("k-1", content), other.uploadWithKey(`"k-1"`, content),
 					other.upload(map[string]string{"Idempotency-Key": "k-1", "Content-Digest": digest}, part{name: "file", file: "b.wav", content: content}),
 				} {
-					g.accepts(r, true)
+					g.checkAccepted(r, true)
 					if !bytes.Equal(r.text, first.text) {
 						t.Errorf("answered %s, then %s", first.text, r.text)
 					}
@@ -154,7 +154,7 @@ func TestAReplayNamesTheSameJobAndStoresNothing(t *testing.T) {
 			}
 			wrong := "sha-256=:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":"
 			g.problem(g.upload(map[string]string{"Idempotency-Key": "k-1", "Content-Digest": wrong}, part{name: "file", content: content}), 422, "digest-mismatch")
-			g.only(job, content)
+			g.checkOnly(job, content)
 		})
 	}
 }
@@ -163,54 +163,54 @@ func TestAnUploadWithoutAKeyClaimsAndReplaysNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	file := part{name: "file", file: "a.wav", content: wav(100)}
-	if a, b := g.accepts(g.upload(nil, file), false), g.accepts(g.upload(nil, file), false); a == b {
+	if a, b := g.checkAccepted(g.upload(nil, file), false), g.checkAccepted(g.upload(nil, file), false); a == b {
 		t.Error("two uploads are one job")
 	}
-	g.holds(noKey)
+	g.awaitCondition(noKey)
 }
 
 func TestAKeyBelongsToOneRecordingAndOneToken(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(600 << 10)
-	job := g.accepts(g.keyed("k", content), false)
+	job := g.checkAccepted(g.uploadWithKey("k", content), false)
 	changed := bytes.Clone(content)
 	changed[len(changed)-1]++
 	for _, other := range [][]byte{changed, content[:len(content)-1], wav(100)} {
-		g.problem(g.keyed("k", other), 422, "idempotency-key-reused")
+		g.problem(g.uploadWithKey("k", other), 422, "idempotency-key-reused")
 	}
 	elsewhere := *g
 	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
-	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
+	g.problem(elsewhere.uploadWithKey("k", content), 422, "idempotency-key-reused")
 	// The gateway must respond although the client has sent only a part of the body.
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := elsewhere.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])
 	g.problem(w.answer(), 422, "idempotency-key-reused")
-	if again := g.accepts(g.keyed("k", content), true); again != job {
+	if again := g.checkAccepted(g.uploadWithKey("k", content), true); again != job {
 		t.Errorf("job %s became %s", job, again)
 	}
-	g.only(job, content)
+	g.checkOnly(job, content)
 }
 
 func TestAMalformedKeyIsRefusedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, key := range []string{"", `""`, `"a`, strings.Repeat("x", 256)} {
-		g.problem(g.keyed(key, wav(100)), 422, "malformed-idempotency-key")
+		g.problem(g.uploadWithKey(key, wav(100)), 422, "malformed-idempotency-key")
 	}
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(100)})
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\r\nidempotency-key: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
 	g.problem(w.answer(), 422, "malformed-idempotency-key")
-	g.holds(noKey)
+	g.awaitCondition(noKey)
 	g.assertNothingStored()
 }
 
 func TestConcurrentUploadsWithOneKeyBecomeOneJob(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	replicas, content := []*env{g, g.again(nil)}, wav(600<<10)
+	replicas, content := []*env{g, g.startReplica(nil)}, wav(600<<10)
 	var mu sync.Mutex
 	jobs, firsts := map[string]int{}, 0
 	var wg sync.WaitGroup
@@ -237,17 +237,17 @@ func TestConcurrentUploadsWithOneKeyBecomeOneJob(t *testing.T) {
 	if len(jobs) != 1 || firsts != 1 {
 		t.Errorf("%d of the answers are firsts, jobs are %v", firsts, jobs)
 	}
-	job := g.accepts(replicas[1].keyed("k", content), true)
-	g.only(job, content)
+	job := g.checkAccepted(replicas[1].uploadWithKey("k", content), true)
+	g.checkOnly(job, content)
 }
 
 func TestAKeyIsInUseWhileItsUploadRuns(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	other, content := g.again(nil), wav(600<<10)
+	other, content := g.startReplica(nil), wav(600<<10)
 	b := g.begin("k", content)
 	for _, copied := range []*env{g, other} {
-		r := copied.keyed("k", content)
+		r := copied.uploadWithKey("k", content)
 		g.problem(r, 409, "idempotency-key-in-use")
 		if r.Header.Get("Retry-After") == "" {
 			t.Error("409 without Retry-After")
@@ -255,13 +255,13 @@ func TestAKeyIsInUseWhileItsUploadRuns(t *testing.T) {
 	}
 	elsewhere := *other
 	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
-	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
-	job := g.accepts(b.finish(), false)
-	if again := g.accepts(other.keyed("k", content), true); again != job {
+	g.problem(elsewhere.uploadWithKey("k", content), 422, "idempotency-key-reused")
+	job := g.checkAccepted(b.finish(), false)
+	if again := g.checkAccepted(other.uploadWithKey("k", content), true); again != job {
 		t.Errorf("job %s became %s", job, again)
 	}
 	b.alive()
-	g.only(job, content)
+	g.checkOnly(job, content)
 }
 
 func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
@@ -270,7 +270,7 @@ func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
 	content := wav(600 << 10)
 	b := g.begin("k", content)
 	_ = b.Close()
-	g.holds(noKey)
+	g.awaitCondition(noKey)
 	file := part{name: "file", file: "a.wav", content: content}
 	key := map[string]string{"Idempotency-Key": "k"}
 	for code, r := range map[string]reply{
@@ -279,16 +279,16 @@ func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
 		"empty-file":      g.upload(key, part{name: "file", file: "a.wav"}),
 	} {
 		g.problem(r, 422, code)
-		g.holds(noKey)
+		g.awaitCondition(noKey)
 	}
 	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: wav(700001)}), 413, "too-large")
 	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: []byte("no sound at all")}), 415, "unsupported-audio")
-	g.holds(noKey)
+	g.awaitCondition(noKey)
 	g.assertNothingStored()
 	// A failed upload frees the key, so that another upload can use it.
 	g.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
-	job := g.accepts(g.keyed("k", wav(500)), false)
-	g.only(job, wav(500))
+	job := g.checkAccepted(g.uploadWithKey("k", wav(500)), false)
+	g.checkOnly(job, wav(500))
 }
 
 func TestAFullBusFreesTheKey(t *testing.T) {
@@ -299,8 +299,8 @@ func TestAFullBusFreesTheKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := start(t, settings)
-			g.problem(g.keyed("k", wav(600<<10)), 503, "bus-full")
-			g.holds(noKey)
+			g.problem(g.uploadWithKey("k", wav(600<<10)), 503, "bus-full")
+			g.awaitCondition(noKey)
 			g.assertNothingStored()
 		})
 	}
@@ -309,12 +309,12 @@ func TestAFullBusFreesTheKey(t *testing.T) {
 func TestAKeyExpires(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	first := g.accepts(g.keyed("k", wav(100)), false)
-	g.holds(`EXISTS (SELECT FROM catalogue.upload_keys WHERE expires_at - created_at BETWEEN interval '24 hours' AND interval '25 hours')`)
+	first := g.checkAccepted(g.uploadWithKey("k", wav(100)), false)
+	g.awaitCondition(`EXISTS (SELECT FROM catalogue.upload_keys WHERE expires_at - created_at BETWEEN interval '24 hours' AND interval '25 hours')`)
 	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now() + interval '1 minute'`)
-	g.problem(g.keyed("k", wav(200)), 422, "idempotency-key-reused")
+	g.problem(g.uploadWithKey("k", wav(200)), 422, "idempotency-key-reused")
 	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now()`)
-	if second := g.accepts(g.keyed("k", wav(200)), false); second == first {
+	if second := g.checkAccepted(g.uploadWithKey("k", wav(200)), false); second == first {
 		t.Error("it is the old job")
 	}
 }
@@ -322,21 +322,21 @@ func TestAKeyExpires(t *testing.T) {
 func TestExpiredKeysAreSweptAtStart(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	g.accepts(g.keyed("k", wav(100)), false)
+	g.checkAccepted(g.uploadWithKey("k", wav(100)), false)
 	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now()`)
-	g.again(nil)
-	g.holds(noKey)
+	g.startReplica(nil)
+	g.awaitCondition(noKey)
 }
 
 func TestAKeyOutlivesARestart(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	job := g.accepts(g.keyed("k", wav(100)), false)
+	job := g.checkAccepted(g.uploadWithKey("k", wav(100)), false)
 	if err := g.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if again := g.again(nil); again.accepts(again.keyed("k", wav(100)), true) != job {
+	if again := g.startReplica(nil); again.checkAccepted(again.uploadWithKey("k", wav(100)), true) != job {
 		t.Error("it is another job")
 	}
-	g.only(job, wav(100))
+	g.checkOnly(job, wav(100))
 }

@@ -10,8 +10,10 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// from returns the header of a request that a trusted proxy forwards for an address.
-func from(address string) map[string]string { return map[string]string{"X-Forwarded-For": address} }
+// forwardedFor returns the header of a request that a trusted proxy forwards for an address.
+func forwardedFor(address string) map[string]string {
+	return map[string]string{"X-Forwarded-For": address}
+}
 
 // limited checks that an answer refuses a request beyond a limit.
 func (g *env) limited(r reply, limit string) {
@@ -40,23 +42,23 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 		}
 		return last
 	}
-	r := beyond(from("203.0.113.9"))
+	r := beyond(forwardedFor("203.0.113.9"))
 	g.limited(r, "requests")
 	if policy, limit := r.Header.Get("RateLimit-Policy"), r.Header.Get("RateLimit"); policy != `"address";q=10;w=10` || !strings.HasPrefix(limit, `"address";r=0;t=`) {
 		t.Errorf("%s, %s", policy, limit)
 	}
-	g.limited(g.do("GET", "/tokens/", nil, from("198.51.100.1, 203.0.113.9")), "requests") // the first address comes from the client and is ignored
-	g.limited(g.do("POST", g.path(), strings.NewReader("x"), from("203.0.113.9")), "requests")
+	g.limited(g.do("GET", "/tokens/", nil, forwardedFor("198.51.100.1, 203.0.113.9")), "requests") // the first address comes from the client and is ignored
+	g.limited(g.do("POST", g.path(), strings.NewReader("x"), forwardedFor("203.0.113.9")), "requests")
 	r = g.do("GET", "/tokens/", nil, map[string]string{"X-Forwarded-For": "203.0.113.9", "Origin": listed})
 	g.limited(r, "requests")
 	readable(t, "beyond the limit", listed, r.Response)
-	if r := g.do("GET", "/readyz", nil, from("203.0.113.9")); r.StatusCode != http.StatusOK {
+	if r := g.do("GET", "/readyz", nil, forwardedFor("203.0.113.9")); r.StatusCode != http.StatusOK {
 		t.Errorf("a probe: %s", r.Status)
 	}
-	g.problem(g.do("GET", "/tokens/", nil, from("203.0.113.10")), http.StatusUnauthorized, "unauthenticated")
-	g.limited(beyond(from("2001:db8:0:1::1")), "requests")
-	g.limited(g.do("GET", "/tokens/", nil, from("2001:db8:0:1:ffff::2")), "requests") // an address with the same /64 prefix
-	g.problem(g.do("GET", "/tokens/", nil, from("2001:db8:0:2::1")), http.StatusUnauthorized, "unauthenticated")
+	g.problem(g.do("GET", "/tokens/", nil, forwardedFor("203.0.113.10")), http.StatusUnauthorized, "unauthenticated")
+	g.limited(beyond(forwardedFor("2001:db8:0:1::1")), "requests")
+	g.limited(g.do("GET", "/tokens/", nil, forwardedFor("2001:db8:0:1:ffff::2")), "requests") // an address with the same /64 prefix
+	g.problem(g.do("GET", "/tokens/", nil, forwardedFor("2001:db8:0:2::1")), http.StatusUnauthorized, "unauthenticated")
 	for range 30 { // requests from a loopback address are not limited
 		r := g.do("GET", "/tokens/", nil, nil)
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
@@ -70,7 +72,7 @@ func TestAnUntrustedPeerCannotChooseItsAddress(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"RATE_LIMIT_PER_ADDRESS": "1"})
 	for range 30 {
-		if r := g.do("GET", "/tokens/", nil, from("203.0.113.9")); r.StatusCode != http.StatusOK || r.Header.Get("RateLimit") != "" {
+		if r := g.do("GET", "/tokens/", nil, forwardedFor("203.0.113.9")); r.StatusCode != http.StatusOK || r.Header.Get("RateLimit") != "" {
 			t.Fatalf("%s %v", r.Status, r.Header)
 		}
 	}

@@ -46,7 +46,7 @@ func TestEveryListIsPaged(t *testing.T) {
 			r := g.get(next)
 			links := r.links(t)
 			var page []struct{ ID int64 }
-			r.into(t, &page)
+			r.decode(t, &page)
 			for _, entry := range page {
 				seen[fmt.Sprint(entry.ID)] = true
 			}

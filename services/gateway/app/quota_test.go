@@ -70,8 +70,8 @@ func (g *env) uploadAs(credential string, n int, header map[string]string) reply
 	return g.upload(h, part{name: "file", file: "a.wav", content: wav(n)})
 }
 
-// beyond checks that an upload is refused because it would exceed the named budget.
-func (g *env) beyond(r reply, budget string) {
+// checkOverBudget checks that an upload is refused because it would exceed the named budget.
+func (g *env) checkOverBudget(r reply, budget string) {
 	g.t.Helper()
 	m := g.problem(r, http.StatusTooManyRequests, "quota-exceeded")
 	if m["budget"] != budget || m["limit_bytes"] == nil || m["used_bytes"] == nil {
@@ -88,17 +88,17 @@ func TestAnUploadBeyondABudgetIsRefusedAndOthersAreNot(t *testing.T) {
 	u.set(func(u *usages) { u.stored["alice"], u.stored["root"] = 9500, 10_000 })
 	alice := token(t, "alice", nil)
 	r := g.uploadAs(alice, 1000, map[string]string{"Accept-Language": "ko"})
-	g.beyond(r, "stored_bytes")
+	g.checkOverBudget(r, "stored_bytes")
 	if m := r.json(t); m["used_bytes"] != 9500.0 || m["limit_bytes"] != 10000.0 || !strings.Contains(m["detail"].(string), "삭제한 뒤") {
 		t.Errorf("%s", r.text)
 	}
-	g.beyond(g.uploadAs(adminToken(t), 1000, nil), "stored_bytes") // the budget applies to an admin too
+	g.checkOverBudget(g.uploadAs(adminToken(t), 1000, nil), "stored_bytes") // the budget applies to an admin too
 	g.assertNothingStored()
-	g.accepts(g.uploadAs(token(t, "bob", nil), 1000, nil), false)
+	g.checkAccepted(g.uploadAs(token(t, "bob", nil), 1000, nil), false)
 	key, _ := g.keyWith(principal.JobsWrite) // a key of alice that may not read jobs: the budget applies to it too
-	g.beyond(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), "stored_bytes")
+	g.checkOverBudget(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), "stored_bytes")
 	u.set(func(u *usages) { u.stored["alice"] = 0 })
-	g.accepts(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
+	g.checkAccepted(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
 }
 
 func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {
@@ -109,10 +109,10 @@ func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nIdempotency-Key: k\r\n\r\n%s",
 		g.path(), token(t, "alice", nil), contentType, len(body), body[:20_000])
-	g.beyond(w.answer(), "stored_bytes") // the answer arrives before the rest of the body is sent
+	g.checkOverBudget(w.answer(), "stored_bytes") // the answer arrives before the rest of the body is sent
 	g.assertNothingStored()
 	u.set(func(u *usages) { u.stored["alice"] = 0 }) // the refused upload has freed its idempotency key
-	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, map[string]string{"Idempotency-Key": "k"}), false)
+	g.checkAccepted(g.uploadAs(token(t, "alice", nil), 1000, map[string]string{"Idempotency-Key": "k"}), false)
 }
 
 // The tracker has recorded none of the uploads, so the replica alone counts them.
@@ -139,7 +139,7 @@ func TestUploadsAtOnceDoNotExceedABudget(t *testing.T) {
 			accepted++
 			continue
 		}
-		g.beyond(r, "stored_bytes")
+		g.checkOverBudget(r, "stored_bytes")
 	}
 	if accepted != limit/size {
 		t.Errorf("%d uploads are accepted, not %d", accepted, limit/size)
@@ -147,16 +147,16 @@ func TestUploadsAtOnceDoNotExceedABudget(t *testing.T) {
 	if entries, err := g.staging.Entries(g.kit.Context()); err != nil || len(entries) != accepted {
 		t.Errorf("%d entries are staged, %v", len(entries), err)
 	}
-	g.accepts(g.uploadAs(token(t, "bob", nil), size, nil), false)
+	g.checkAccepted(g.uploadAs(token(t, "bob", nil), size, nil), false)
 }
 
 func TestARepetitionOfAnAcceptedUploadNeedsNoBudget(t *testing.T) {
 	t.Parallel()
 	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2000"})
 	alice, header := token(t, "alice", nil), map[string]string{"Idempotency-Key": "k"}
-	job := g.accepts(g.uploadAs(alice, 1000, header), false)
-	g.beyond(g.uploadAs(alice, 1000, nil), "stored_bytes")
-	if again := g.accepts(g.uploadAs(alice, 1000, header), true); again != job {
+	job := g.checkAccepted(g.uploadAs(alice, 1000, header), false)
+	g.checkOverBudget(g.uploadAs(alice, 1000, nil), "stored_bytes")
+	if again := g.checkAccepted(g.uploadAs(alice, 1000, header), true); again != job {
 		t.Errorf("job %s became %s", job, again)
 	}
 }
@@ -172,10 +172,10 @@ func TestAnUploadOfUnknownLengthBeyondABudgetLeavesNothingBehind(t *testing.T) {
 			g.path(), token(t, "alice", nil), contentType, len(body), body)
 		return w.answer()
 	}
-	g.beyond(chunked(), "stored_bytes")
+	g.checkOverBudget(chunked(), "stored_bytes")
 	g.assertNothingStored()
 	u.set(func(u *usages) { u.stored["alice"] = 0 })
-	g.accepts(chunked(), false)
+	g.checkAccepted(chunked(), false)
 }
 
 func TestStagedBytesAndTheLogHaveBudgets(t *testing.T) {
@@ -188,13 +188,13 @@ func TestStagedBytesAndTheLogHaveBudgets(t *testing.T) {
 			break
 		}
 	}
-	g.beyond(last, "staged_bytes")
+	g.checkOverBudget(last, "staged_bytes")
 
 	g, _ = limitedTo(t, map[string]string{"PRINCIPAL_LOG_BYTES": "9000"})
 	for range 2 { // each job counts as 4 KiB of events, and the tracker reports 5 bytes more
-		g.accepts(g.uploadAs(alice, 1000, nil), false)
+		g.checkAccepted(g.uploadAs(alice, 1000, nil), false)
 	}
-	g.beyond(g.uploadAs(alice, 1000, nil), "log_bytes")
+	g.checkOverBudget(g.uploadAs(alice, 1000, nil), "log_bytes")
 }
 
 func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
@@ -206,7 +206,7 @@ func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
 		g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "1000"})
 		u.set(func(u *usages) { u.stored["alice"] = 1000 })
 		u.set(broken)
-		g.accepts(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
+		g.checkAccepted(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
 		if n := g.gauge("sori_usage_unknown_total"); n != 1 {
 			t.Errorf("%s: %v uploads are counted", name, n)
 		}
@@ -221,7 +221,7 @@ func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
 	g := secured(t, nil, map[string]string{"PRINCIPAL_STORED_BYTES": "1"}) // no tracker runs
 	made := g.do("POST", "/tokens/", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`), as(adminToken(t)))
 	g.token = int64(made.json(t)["id"].(float64))
-	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
+	g.checkAccepted(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
 }
 
 func TestRequestsThatAreNotAuthenticatedHaveNoBudget(t *testing.T) {
@@ -231,7 +231,7 @@ func TestRequestsThatAreNotAuthenticatedHaveNoBudget(t *testing.T) {
 		s.add(r)
 		_, _ = fmt.Fprint(w, `{"jobs":0,"staged_bytes":0,"stored_bytes":0,"log_bytes":0,"recorded":[]}`)
 	})
-	g.accepts(g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}), false)
+	g.checkAccepted(g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}), false)
 	if s.count() != 0 {
 		t.Error("the tracker was asked")
 	}
@@ -261,7 +261,7 @@ func TestAnUploadThatTheLogRefusesReleasesItsBytes(t *testing.T) {
 	t.Parallel()
 	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2500", "JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0", "PRINCIPAL_LOG_BYTES": "0"})
 	alice := token(t, "alice", nil)
-	job := g.accepts(g.uploadAs(alice, 1000, nil), false)
+	job := g.checkAccepted(g.uploadAs(alice, 1000, nil), false)
 	g.fill(job, 0.985)
 	for range 3 { // each upload is refused because of the log, not because of a budget
 		if r := g.uploadAs(alice, 1000, nil); r.StatusCode == http.StatusAccepted || r.json(t)["code"] != "bus-full" {

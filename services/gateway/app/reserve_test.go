@@ -51,7 +51,7 @@ func TestUploadsKeepAReserveForAcceptedJobs(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0.5"})
 	file := part{name: "file", file: "a.wav", content: wav(1000)}
-	job := g.accepts(g.keyed("k", file.content), false)
+	job := g.checkAccepted(g.uploadWithKey("k", file.content), false)
 	g.fill(job, 0.5)
 	testkit.Eventually(t, func() error {
 		if full := g.gauge("sori_log_full_ratio"); full < 0.5 || full > 0.6 {
@@ -60,9 +60,9 @@ func TestUploadsKeepAReserveForAcceptedJobs(t *testing.T) {
 		return nil
 	})
 	g.problem(g.upload(nil, file), 503, "bus-full")
-	g.problem(g.keyed("another", file.content), 503, "bus-full")
-	g.holds(`1 = (SELECT count(*) FROM catalogue.upload_keys)`)
-	if again := g.accepts(g.keyed("k", file.content), true); again != job { // a repeated upload is answered although the log is full
+	g.problem(g.uploadWithKey("another", file.content), 503, "bus-full")
+	g.awaitCondition(`1 = (SELECT count(*) FROM catalogue.upload_keys)`)
+	if again := g.checkAccepted(g.uploadWithKey("k", file.content), true); again != job { // a repeated upload is answered although the log is full
 		t.Errorf("job %s became %s", job, again)
 	}
 	if r := g.do("GET", "/readyz", nil, nil); r.StatusCode != http.StatusOK {
@@ -93,7 +93,7 @@ func TestUploadsKeepAReserveOfStagingForResults(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"STAGING_MAX_BYTES": "2000000", "UPLOAD_RESERVE": "0.5"})
 	file := part{name: "file", file: "a.wav", content: wav(1_100_000)}
-	g.accepts(g.upload(nil, file), false)
+	g.checkAccepted(g.upload(nil, file), false)
 	testkit.Eventually(t, func() error {
 		if full := g.gauge("sori_staging_full_ratio"); full < 0.5 {
 			return fmt.Errorf("staging is full to %v", full)

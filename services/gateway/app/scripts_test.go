@@ -82,7 +82,7 @@ func TestTheScriptsOfATokenAreInTheOrderOfItsTimeLine(t *testing.T) {
 		t.Errorf("of the token: %s", got)
 	}
 	var detail struct{ Scripts []struct{ ID int } }
-	g.get(fmt.Sprintf("/tokens/%d", g.token)).into(t, &detail)
+	g.get(fmt.Sprintf("/tokens/%d", g.token)).decode(t, &detail)
 	if got := fmt.Sprint(detail.Scripts); got != "[{2} {4} {3} {1}]" {
 		t.Errorf("in the token: %s", got)
 	}

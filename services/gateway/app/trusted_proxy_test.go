@@ -77,7 +77,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	dir := built(t, map[string]string{"index.html": `<meta name="sori-prefix" content="" /><script src="./assets/index-abc.js"></script>`})
 	g, _ := startWithUpstream(t, map[string]string{"BASE_PATH": "/api/v1/", "TRUSTED_PROXIES": "loopback", "CONSOLE_DIR": dir, "CORS_ALLOWED_ORIGINS": listed},
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Method+" "+r.RequestURI) })
-	root := g.in(t)
+	root := g.inSubtest(t)
 	root.url = strings.TrimSuffix(g.url, "/api/v1")
 	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the answers outside of the base path are not in the OpenAPI document
 	for path, want := range map[string]int{

@@ -21,7 +21,7 @@ func TestAnAcceptedUploadHasTheBytesThatWereSent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := g.in(t)
+			g := g.inSubtest(t)
 			content := wav(size)
 			r := g.upload(nil, part{name: "file", file: "a.wav", content: content})
 			if r.StatusCode != http.StatusAccepted {
@@ -158,7 +158,7 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 		{"long part header", "", chunked(multi(part{header: `form-data; name="` + strings.Repeat("x", 200<<10) + `"`})), 400, "malformed-multipart"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := g.in(t)
+			g := g.inSubtest(t)
 			contentType, body := c.request()
 			path := c.path
 			if path == "" {

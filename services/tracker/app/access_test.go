@@ -95,30 +95,30 @@ func states() map[string]func(*testJob) {
 			j.storedInBucket()
 			j.attempted(1)
 			j.dispatched(1)
-			j.until("processing", 90)
+			j.awaitStatus("processing", 90)
 		},
 		"completed": func(j *testJob) {
 			j.receivedOf("alice")
 			j.storedInBucket()
 			j.attempted(1)
 			j.completed(`{"secret":true}`)
-			j.until("completed", 100)
+			j.awaitStatus("completed", 100)
 		},
 		"failed": func(j *testJob) {
 			j.receivedOf("alice")
 			j.storedInBucket()
 			j.failed()
-			j.until("failed", 70)
+			j.awaitStatus("failed", 70)
 		},
 		"canceled": func(j *testJob) {
 			j.receivedOf("alice")
 			j.storedInBucket()
 			j.publish(event.Canceled{JobID: j.id})
-			j.until("canceled", 70)
+			j.awaitStatus("canceled", 70)
 		},
 		"erased": func(j *testJob) {
 			j.receivedOf("alice")
-			j.until("processing", 10)
+			j.awaitStatus("processing", 10)
 			j.erase(http.StatusOK, "deleted")
 			j.forget()
 		},
@@ -126,7 +126,7 @@ func states() map[string]func(*testJob) {
 			j.receivedOf("alice")
 			j.storedInBucket()
 			j.failed()
-			j.until("failed", 70)
+			j.awaitStatus("failed", 70)
 			j.forgetAll()
 		},
 	}
@@ -235,7 +235,7 @@ func TestAnothersJobIsNotFoundInEveryStateAndOnEveryRoute(t *testing.T) {
 		t.Parallel()
 		j := open(t, nil).job()
 		j.received()
-		j.until("processing", 10)
+		j.awaitStatus("processing", 10)
 		checkHidden(t, j, "ownerless")
 	})
 }
@@ -333,7 +333,7 @@ func TestAListHasTheJobsOfItsOwnerAndAnAdminListsAll(t *testing.T) {
 	for _, owner := range []string{"alice", "bob", ""} {
 		j := c.job()
 		j.receivedOf(owner)
-		j.until("processing", 10)
+		j.awaitStatus("processing", 10)
 		ids[j.id] = owner
 	}
 	for _, s := range []struct {

@@ -286,8 +286,8 @@ func (a answer) version() int64 {
 	return v
 }
 
-// until waits until the job has the given status and progress.
-func (l *testJob) until(status string, progress int) answer {
+// awaitStatus waits until the job has the given status and progress.
+func (l *testJob) awaitStatus(status string, progress int) answer {
 	l.t.Helper()
 	var a answer
 	testkit.Eventually(l.t, func() error {

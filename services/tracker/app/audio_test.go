@@ -43,10 +43,10 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 		}
 		j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
 		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
-		j.until("processing", 70)
+		j.awaitStatus("processing", 70)
 		if i%2 == 0 { // the link must work for running and for failed jobs
 			j.failed()
-			j.until("failed", 70)
+			j.awaitStatus("failed", 70)
 		}
 		link := j.linked(http.MethodGet, j.audioURL())
 		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // 5 min plus the duration of 90 s
@@ -92,7 +92,7 @@ func TestARecordingIsDownloadedUnderItsOwnName(t *testing.T) {
 	}
 	j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: "녹음 \"1\".wav", MediaType: "audio/wav"})
 	j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav"})
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	const name = `; filename="_ _1_.wav"; filename*=UTF-8''%EB%85%B9%EC%9D%8C%20%221%22.wav`
 	for query, want := range map[string]string{
 		"": "inline", "?download": "inline", "?download=0": "inline", "?download=false": "inline", "?download=1": "attachment", "?download=true": "attachment",
@@ -116,7 +116,7 @@ func TestALinkIsValidForFifteenMinutesAtMost(t *testing.T) {
 		j := c.job()
 		j.received()
 		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: seconds})
-		j.until("processing", 70)
+		j.awaitStatus("processing", 70)
 		link := j.linked(http.MethodGet, j.audioURL())
 		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != want {
 			t.Errorf("%v s: %s, want %s: %v", seconds, link, want, err)
@@ -130,7 +130,7 @@ func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
 	j := c.job()
 	j.received()
 	j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: 1e300})
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	link := j.linked(http.MethodGet, j.audioURL())
 	if u, err := url.Parse(link); err != nil || u.Scheme+u.Host+u.Path != "httpsobjects.example.org/bucket/audio/k.wav" || u.Query().Get("X-Amz-Expires") != "900" {
 		t.Errorf("%s: %v", link, err)
@@ -143,7 +143,7 @@ func TestAudioThatIsNotStoredIsNotFound(t *testing.T) {
 	early, lost := c.job(), c.job()
 	lost.received()
 	lost.publish(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
-	lost.until("failed", 10)
+	lost.awaitStatus("failed", 10)
 	lock, err := c.db().BeginTxx(c.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func TestACachedResultSaysSo(t *testing.T) {
 	analysed.completed(`{"score":1}`)
 	cached.publish(event.Completed{JobID: cached.id, Result: json.RawMessage(`{"score":1}`), Cached: true, CachedFrom: analysed.id})
 	for i, j := range []*testJob{analysed, cached} {
-		a, isCached := j.until("completed", 100), j == cached
+		a, isCached := j.awaitStatus("completed", 100), j == cached
 		status := ""
 		if isCached {
 			status = "sori; hit"

@@ -66,7 +66,7 @@ func TestAFailedJobIsRetriedAsItsNextAttempt(t *testing.T) {
 	j := c.attemptedJob()
 	j.dispatched(1)
 	j.failed()
-	failed := j.until("failed", 90)
+	failed := j.awaitStatus("failed", 90)
 	if ended := j.stream(j.progressURL(), nil).rest(); len(ended) != 1 || ended[0].body.Status != "failed" {
 		t.Errorf("the stream of a failed job: %+v", ended)
 	}
@@ -109,7 +109,7 @@ func TestEveryFailureAfterARetryIsAnEventOfItsOwn(t *testing.T) {
 		}
 		j.seq = log.Seq()
 	}
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 }
 
 func TestAnActionThatIsNotAllowedIsAConflictThatListsThoseThatAre(t *testing.T) {
@@ -142,8 +142,8 @@ func TestAJobWhoseLogHasExpiredIsAnsweredByItsRecord(t *testing.T) {
 	}
 	canceled.publish(event.Canceled{JobID: canceled.id})
 	failed.failed()
-	canceled.until("canceled", 70)
-	failed.until("failed", 70)
+	canceled.awaitStatus("canceled", 70)
+	failed.awaitStatus("failed", 70)
 	stream, err := c.JetStream().Stream(c.Context(), c.Namespace().Stream(event.Jobs().Name))
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestAJobIsControlledWhileTheDatabaseIsUnavailable(t *testing.T) {
 	c := open(t, nil)
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	lock, err := c.db().BeginTxx(c.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestAJobIsControlledWhileTheDatabaseIsUnavailable(t *testing.T) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	j.until("canceled", 10)
+	j.awaitStatus("canceled", 10)
 }
 
 func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
@@ -210,7 +210,7 @@ func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 		}
 		return nil
 	})
-	j.until("canceled", 10)
+	j.awaitStatus("canceled", 10)
 }
 
 // An analysis completes while several replicas get requests to cancel the job. One terminal event

@@ -141,7 +141,7 @@ func TestStreamsOfAJobEndWhenItIsErased(t *testing.T) {
 	j := c.job()
 	j.received()
 	j.stored()
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	elsewhere := strings.Replace(j.progressURL(), c.url, c.replica(nil), 1)
 	streams := []*stream{j.stream(j.progressURL(), nil), c.stream(elsewhere, map[string]string{"Accept-Language": "en"})}
 	seen := streams[0].next()
@@ -194,7 +194,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 	c.settled(0) // the row is erased before the projection has the last event
 	rows := c.rows()
 	for _, consumer := range []string{"AUDIO_TOKENS tracker-deleted", "AUDIO_JOBS tracker-projection"} {
-		c.again(consumer)
+		c.recreateConsumer(consumer)
 	}
 	if now := c.rows(); now != rows {
 		t.Errorf("a replay changed %s\nto %s", rows, now)
@@ -204,9 +204,9 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 	}
 }
 
-// again recreates a consumer, so that it handles all its events again, and waits until the events
-// are settled. The argument is "STREAM consumer".
-func (c *env) again(consumer string) {
+// recreateConsumer recreates a consumer, so that it handles all its events again, and waits until
+// the events are settled. The argument is "STREAM consumer".
+func (c *env) recreateConsumer(consumer string) {
 	c.t.Helper()
 	stream, name, _ := strings.Cut(consumer, " ")
 	stream = c.Namespace().Stream(stream)
@@ -261,8 +261,8 @@ func TestAJobWhoseLogHasExpiredIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	asked, ofToken := c.finished(7), c.finished(8)
-	asked.until("completed", 100)
-	ofToken.until("completed", 100)
+	asked.awaitStatus("completed", 100)
+	ofToken.awaitStatus("completed", 100)
 	stream, err := c.JetStream().Stream(c.Context(), c.Namespace().Stream(event.Jobs().Name))
 	if err != nil {
 		t.Fatal(err)
@@ -288,8 +288,8 @@ func TestAJobIsErasedWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j, ofToken := c.finished(7), c.finished(8)
-	j.until("completed", 100)
-	ofToken.until("completed", 100)
+	j.awaitStatus("completed", 100)
+	ofToken.awaitStatus("completed", 100)
 	lock, err := c.db().BeginTxx(c.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

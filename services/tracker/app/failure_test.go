@@ -11,13 +11,13 @@ import (
 	"sori.internal/shared/event"
 )
 
-// fails ends the job with a failed event that has a code and the analysis server's text.
-func (l *testJob) fails(code, words string, retryable bool) {
+// failWith ends the job with the event `failed`, with a code and the analysis server's text.
+func (l *testJob) failWith(code, words string, retryable bool) {
 	l.t.Helper()
 	l.received()
 	l.stored()
 	l.publish(event.Failed{JobID: l.id, Attempt: 1, Code: code, Detail: words, Retryable: retryable})
-	l.until("failed", 70)
+	l.awaitStatus("failed", 70)
 }
 
 // listed returns the member error of the job in a list, in a language.
@@ -71,7 +71,7 @@ func TestAFailureIsDescribedByItsCodeInTheClientsLanguageEverywhere(t *testing.T
 		},
 	} {
 		j := c.job()
-		j.fails(f.code, f.words, f.retryable)
+		j.failWith(f.code, f.words, f.retryable)
 		tags := map[string]bool{}
 		for language, want := range map[string]string{"": f.ko, "ko": f.ko, "en": f.en} {
 			accept := map[string]string{"Accept-Language": language}
@@ -106,7 +106,7 @@ func TestTheLiveUpdateOfAFailureKeepsItsOriginalDetail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	j.fails("audio-unreachable", "GET http://s3/b/k?…: 403", true)
+	j.failWith("audio-unreachable", "GET http://s3/b/k?…: 403", true)
 	for {
 		var s job.Snapshot
 		select {
@@ -131,7 +131,7 @@ func TestAPermanentFailureIsRetriedWithForceOnly(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
-	j.fails("unsupported-audio", "", false)
+	j.failWith("unsupported-audio", "", false)
 	j.asks("retry", http.StatusConflict, `"code":"not-retryable"`)
 	j.asks("retry", http.StatusConflict, `"allowed":[]`)
 	j.asks("retry", http.StatusConflict, `"current_status":"failed"`)
@@ -140,9 +140,9 @@ func TestAPermanentFailureIsRetriedWithForceOnly(t *testing.T) {
 	for _, query := range []string{"force=perhaps", "force=", "force=true&force=false"} {
 		j.asks("retry?"+query, http.StatusUnprocessableEntity, `"pointer":"force"`)
 	}
-	j.until("failed", 70)
+	j.awaitStatus("failed", 70)
 	j.asks("retry?force=true", http.StatusAccepted, isProcessing)
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 }
 
 func TestForceRetriesFailedJobsOnly(t *testing.T) {

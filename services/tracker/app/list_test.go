@@ -75,13 +75,13 @@ func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	}
 }
 
-// began returns the time at which the first job of env.many is created.
+// began returns the time at which the first job of env.insertJobs is created.
 func began() time.Time { return time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) }
 
-// many inserts records of n jobs. Job i has the token 1+i%3 and the status i%4, and is created i
-// steps after began. The ids descend, so that for jobs with the same time the order of the list
-// differs from the order of creation.
-func (c *env) many(n int, step time.Duration) (ids []string) {
+// insertJobs inserts records of n jobs. Job i has the token 1+i%3 and the status i%4, and is
+// created i steps after began. The ids descend, so that for jobs with the same time the order of
+// the list differs from the order of creation.
+func (c *env) insertJobs(n int, step time.Duration) (ids []string) {
 	c.t.Helper()
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("01890a5d-ac96-774b-bcce-%012x", n-i))
@@ -103,14 +103,14 @@ func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	urls := []string{c.url, c.replica(nil)}
-	want := c.many(450, 0)
+	want := c.insertJobs(450, 0)
 	arrived := 0
 	for _, query := range []string{"limit=37", "limit=37&status=completed&status=failed,processing,canceled", "limit=1&status=failed"} {
 		found := c.walk(query, func() {
 			if arrived++; arrived%5 == 0 {
 				j := c.job()
 				j.received()
-				j.until("processing", 10)
+				j.awaitStatus("processing", 10)
 			}
 		}, urls...)
 		chosen := want
@@ -132,7 +132,7 @@ func TestEveryFilterSelectsItsJobs(t *testing.T) {
 	t.Parallel()
 	const jobs = 120
 	c := open(t, nil)
-	ids := c.many(jobs, time.Second)
+	ids := c.insertJobs(jobs, time.Second)
 	statuses := []string{"processing", "completed", "failed", "canceled"}
 	at := func(i int) string {
 		return url.QueryEscape(began().Add(time.Duration(i) * time.Second).In(time.FixedZone("", 9*3600)).Format(time.RFC3339))
@@ -181,7 +181,7 @@ func TestAPageHasFiftyJobsByDefault(t *testing.T) {
 	if p := c.page(c.url + "/jobs"); len(p.Jobs) != 0 || p.NextCursor != nil || p.header.Get("Link") != "" {
 		t.Errorf("without jobs: %s", p.raw)
 	}
-	ids := c.many(201, time.Second)
+	ids := c.insertJobs(201, time.Second)
 	slices.Reverse(ids)
 	for query, want := range map[string]int{"": 50, "?": 50, "?limit=": 50, "?limit=1": 1, "?limit=200": 200, "?unknown=7&cursor=&token_id=": 50} {
 		p := c.page(c.url + "/jobs/" + query)
@@ -202,18 +202,18 @@ func TestAListShowsAJobAsItsResultDoes(t *testing.T) {
 	failed.stored()
 	failed.attempted(1)
 	failed.failed()
-	failed.until("failed", 70)
+	failed.awaitStatus("failed", 70)
 	waiting.received()
 	waiting.stored()
 	waiting.attempted(1)
 	waiting.publish(event.Waiting{JobID: waiting.id, Attempt: 1, Until: began(), Code: "analysis-unavailable"})
-	waiting.until("processing", 70)
+	waiting.awaitStatus("processing", 70)
 	running.received()
 	running.stored()
 	running.attempted(1)
 	running.dispatched(1)
 	running.progressed(50, "음높이")
-	running.until("processing", 94)
+	running.awaitStatus("processing", 94)
 	for _, language := range []string{"ko", "en"} {
 		header := map[string]string{"Accept-Language": language}
 		list := c.get(c.url+"/jobs/", header)
@@ -254,7 +254,7 @@ func TestAListHasOnlyJobsWhoseReceivedIsRecorded(t *testing.T) {
 	hidden, shown := c.job(), c.job()
 	c.exec(`INSERT INTO tracker.analysis_results (job_id) VALUES ($1)`, hidden.id)
 	shown.received()
-	shown.until("processing", 10)
+	shown.awaitStatus("processing", 10)
 	if p := c.page(c.url + "/jobs/"); !slices.Equal(p.ids(), []string{shown.id}) || !strings.Contains(p.raw, `"duration":null`) {
 		t.Error(p.raw)
 	}
@@ -306,8 +306,8 @@ func TestEveryInvalidParameterOfAListIsReportedAtOnce(t *testing.T) {
 func TestAListWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	c.many(3, time.Second)
-	proxy, database := between(t, c.MigratedDatabase())
+	c.insertJobs(3, time.Second)
+	proxy, database := startProxy(t, c.MigratedDatabase())
 	url := c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	if a := c.get(url+"/jobs/", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {

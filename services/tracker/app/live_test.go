@@ -25,7 +25,7 @@ func TestALiveUpdateHasTheResultIfThatIsSmall(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.received()
-		j.until("processing", 10)
+		j.awaitStatus("processing", 10)
 		open := j.stream(j.progressURL(), nil)
 		open.next()
 		result := `{"text":"` + strings.Repeat("가", length/3) + `"}`

@@ -21,7 +21,7 @@ func (c *env) largeJob(owner string, n int) *testJob {
 	j := c.attemptedJob()
 	j.dispatched(1)
 	j.completed(`{"a":1}`)
-	j.until("completed", 100)
+	j.awaitStatus("completed", 100)
 	c.exec(`UPDATE tracker.analysis_results SET owner = $2, result = $3::json WHERE job_id = $1`, j.id, owner, `{"pitch": "`+strings.Repeat("0123456789", n/10)+`"}`)
 	return j
 }

@@ -26,8 +26,8 @@ type proxy struct {
 	conns map[net.Conn]struct{}
 }
 
-// between starts a proxy for a database, and returns the URL of the database through the proxy.
-func between(t testing.TB, database string) (*proxy, string) {
+// startProxy starts a proxy for a database, and returns the URL of the database through the proxy.
+func startProxy(t testing.TB, database string) (*proxy, string) {
 	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *proxy) set(cut bool) {
 func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	line, through := between(t, kit.MigratedDatabase())
+	line, through := startProxy(t, kit.MigratedDatabase())
 	c := newEnv(t, kit)
 	line.set(true) // the database is unavailable before the tracker starts, so setup must wait
 	c.service = c.Run(app.Run, map[string]string{"DATABASE_URL": through})
@@ -111,7 +111,7 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 		t.Errorf("while it is away:\n%s", text)
 	}
 	line.set(false)
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 
 	s := j.stream(j.progressURL(), nil)
 	s.next()
@@ -138,12 +138,12 @@ func TestRecordsAreServedWhileTheBusIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
 	kit.MigratedDatabase()
-	line, through := between(t, kit.Settings(nil)["NATS_URL"])
+	line, through := startProxy(t, kit.Settings(nil)["NATS_URL"])
 	c := newEnv(t, kit)
 	c.url = c.replica(map[string]string{"NATS_URL": through, "SSE_HEARTBEAT": "200ms"})
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	before := j.stream(j.progressURL(), nil)
 	before.next()
 	line.set(true)

@@ -19,7 +19,7 @@ func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.receivedOf("alice")
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	now := time.Now()
 	var config principal.Config
 	j.Load(&config)
@@ -90,7 +90,7 @@ func TestATicketShowsOneJobWithoutAnyHeader(t *testing.T) {
 	}
 	ownerless.received()
 	ownerless.storedInBucket()
-	ownerless.until("processing", 70)
+	ownerless.awaitStatus("processing", 70)
 	for name, s := range map[string]struct {
 		job *testJob
 		p   principal.Principal
@@ -207,7 +207,7 @@ func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
 	c := open(t, nil)
 	j, none := c.job(), c.job()
 	states()["running"](j)
-	proxy, database := between(t, c.MigratedDatabase())
+	proxy, database := startProxy(t, c.MigratedDatabase())
 	c.url = c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	cancel := writes()[0]
@@ -220,7 +220,7 @@ func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
 		t.Errorf("the owner: %d %s", a.status, a.raw)
 	}
 	proxy.set(false)
-	j.until("canceled", 90)
+	j.awaitStatus("canceled", 90)
 }
 
 func TestAUserReadsARecordedJobWhileTheBusIsUnavailable(t *testing.T) {

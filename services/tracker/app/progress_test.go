@@ -18,7 +18,7 @@ func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	asked := time.Now()
 	s := j.stream(j.progressURL(), nil)
 	first := s.next()
@@ -85,7 +85,7 @@ func TestAStreamIsResumedAtAnotherReplica(t *testing.T) {
 	other := c.replica(nil)
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	s := j.stream(j.progressURL(), nil)
 	s.next()
 	j.stored()
@@ -128,7 +128,7 @@ func TestAnUnknownLastEventIDCountsAsNone(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	for _, id := range []string{"x", "1.5", "-3", "99999999999999999999", "77"} {
 		if f := j.stream(j.progressURL(), map[string]string{"Last-Event-ID": id}).next(); f.id != 1 {
 			t.Errorf("with %q: %+v", id, f)
@@ -140,7 +140,7 @@ func TestAStreamWithoutChangesSendsHeartbeats(t *testing.T) {
 	t.Parallel()
 	j := open(t, map[string]string{"SSE_HEARTBEAT": "50ms"}).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	s := j.stream(j.progressURL(), map[string]string{"Last-Event-ID": "1"})
 	if f, ok := s.block(); !ok || f.retry != "2000" || f.data != "" {
 		t.Errorf("it begins with %+v", f)
@@ -157,7 +157,7 @@ func TestALostLiveUpdateDelaysAStreamAndDoesNotBreakIt(t *testing.T) {
 	c := open(t, map[string]string{"SSE_HEARTBEAT": "300ms"})
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	s, held := j.stream(j.progressURL(), nil), make(chan answer, 1)
 	s.next()
 	go func() { held <- j.get(j.resultURL()+"?wait=20", nil) }()
@@ -188,7 +188,7 @@ func TestTheStreamOfADisconnectedClientIsReleased(t *testing.T) {
 	c := open(t, nil)
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	var open []*stream
 	for range 3 {
 		s := j.stream(j.progressURL(), nil)
@@ -215,7 +215,7 @@ func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "60s"})
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	s := c.stream(strings.Replace(j.progressURL(), c.url, stopping.URL, 1), nil)
 	s.next()
 	stopped := make(chan error, 1)
@@ -253,7 +253,7 @@ func TestAShutdownEndsStreamsWithRetry(t *testing.T) {
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "3s"})
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	there := strings.Replace(j.progressURL(), c.url, stopping.URL, 1)
 	var open []*stream
 	for range 5 {
@@ -288,7 +288,7 @@ func TestAThousandStreamsGetTheTerminalEventAtOnce(t *testing.T) {
 	c := open(t, nil)
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	ends, begun := make([]time.Time, viewers), sync.WaitGroup{}
 	var ended sync.WaitGroup
 	begun.Add(viewers)

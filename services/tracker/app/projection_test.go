@@ -123,9 +123,9 @@ func TestReplicasShareTheConsumer(t *testing.T) {
 	wg.Wait()
 	for i, j := range lives {
 		if i%3 == 0 {
-			j.until("failed", 94)
+			j.awaitStatus("failed", 94)
 		} else {
-			j.until("completed", 100)
+			j.awaitStatus("completed", 100)
 		}
 	}
 }
@@ -157,16 +157,16 @@ func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	good.until("completed", 100)
-	if a := named.until("failed", 10); a.body.TokenID != "8" || !strings.Contains(string(a.body.Error), `"code":"unprojectable"`) {
+	good.awaitStatus("completed", 100)
+	if a := named.awaitStatus("failed", 10); a.body.TokenID != "8" || !strings.Contains(string(a.body.Error), `"code":"unprojectable"`) {
 		t.Errorf("the name: %s", a.raw)
 	}
-	sized.until("failed", 10)
-	a := garbled.until("failed", 70)
+	sized.awaitStatus("failed", 10)
+	a := garbled.awaitStatus("failed", 70)
 	if frames := garbled.stream(garbled.progressURL(), nil).rest(); len(frames) != 1 || !strings.Contains(string(a.body.Error), "unprojectable") {
 		t.Errorf("the result: %+v", frames)
 	}
-	chatty.until("processing", 70)
+	chatty.awaitStatus("processing", 70)
 	testkit.Eventually(t, func() error {
 		if dead := c.dead(); strings.Join(dead, " ") != "data-refused data-refused data-refused data-refused" {
 			return fmt.Errorf("dead letters: %v", dead)
@@ -208,9 +208,9 @@ func TestAMessageThatIsNoEventIsDeadLettered(t *testing.T) {
 	c.publish(new(uint64), "audio.progress."+newer.id+".progressed", `{"percent":`)
 	c.publish(&broken.seq, event.SubjectOf(broken.id, event.NameStored), `{"job_id":`)
 	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `null and void`)
-	newer.until("processing", 90) // neither the event type that only a newer release knows nor the malformed progress fails this job
-	broken.until("failed", 10)
-	garbled.until("failed", 10)
+	newer.awaitStatus("processing", 90) // neither the event type that only a newer release knows nor the malformed progress fails this job
+	broken.awaitStatus("failed", 10)
+	garbled.awaitStatus("failed", 10)
 	testkit.Eventually(t, func() error {
 		if dead := c.dead(); strings.Join(dead, " ") != "unreadable-event unreadable-event unreadable-event unreadable-event" {
 			return fmt.Errorf("dead letters: %v", dead)
@@ -225,7 +225,7 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 	j := c.job()
 	j.received()
 	j.stored()
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	s := j.stream(j.progressURL(), nil)
 	result := `{"values":"` + strings.Repeat("가나다라", 300_000) + `"}`
 	entry := event.ResultEntry(j.id)
@@ -234,7 +234,7 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.publish(event.Completed{JobID: j.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
-	if a := j.until("completed", 100); string(a.body.Result) != result {
+	if a := j.awaitStatus("completed", 100); string(a.body.Result) != result {
 		t.Errorf("a result of %d bytes became one of %d", len(result), len(a.body.Result))
 	}
 	if frames := s.rest(); string(frames[len(frames)-1].body.Result) != result {
@@ -260,7 +260,7 @@ func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
 	for _, j := range []*testJob{large, small, locked} {
 		j.received()
 		j.stored()
-		j.until("processing", 70)
+		j.awaitStatus("processing", 70)
 	}
 	tx, err := c.db().BeginTxx(c.Context(), nil)
 	if err != nil {
@@ -289,8 +289,8 @@ func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	large.until("completed", 100)
-	small.until("processing", 90)
+	large.awaitStatus("completed", 100)
+	small.awaitStatus("processing", 90)
 	const order = `SELECT job_id FROM tracker.analysis_results WHERE job_id IN ($1, $2) ORDER BY xmin::text::bigint, job_id = $2`
 	var ids []string
 	if err := c.db().SelectContext(c.Context(), &ids, order, large.id, small.id); err != nil || len(ids) != 2 || ids[0] != small.id {
@@ -324,7 +324,7 @@ func TestALostResultFailsItsJob(t *testing.T) {
 		j.received()
 		j.stored()
 		j.publish(lose(j))
-		if a := j.until("failed", 70); !strings.Contains(string(a.body.Error), "unprojectable") {
+		if a := j.awaitStatus("failed", 70); !strings.Contains(string(a.body.Error), "unprojectable") {
 			t.Errorf("%s: %s", name, a.raw)
 		}
 	}

@@ -17,24 +17,24 @@ func TestAResultShowsAJobFromReceivedToCompleted(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	a := j.until("processing", 10)
+	a := j.awaitStatus("processing", 10)
 	if a.body.JobID != j.id || a.body.TokenID != "7" || a.body.Stage != "received" || a.body.Message != "업로드 시작" || string(a.body.Result) != "null" ||
 		string(a.body.Error) != "null" || a.body.Cached || a.body.CreatedAt.IsZero() || a.body.UpdatedAt != a.body.CreatedAt {
 		t.Errorf("at first: %s", a.raw)
 	}
 	j.uploading(500)
-	j.until("processing", 54)
+	j.awaitStatus("processing", 54)
 	j.stored()
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	j.attempted(1)
 	j.dispatched(1)
-	j.until("processing", 90)
+	j.awaitStatus("processing", 90)
 	j.progressed(50, "음높이")
-	if a = j.until("processing", 94); a.body.Stage != "dispatched" || a.body.Analysis != "음높이" || a.body.Message != "분석 중... 결과 대기" {
+	if a = j.awaitStatus("processing", 94); a.body.Stage != "dispatched" || a.body.Analysis != "음높이" || a.body.Message != "분석 중... 결과 대기" {
 		t.Errorf("the analysis server's message: %s", a.raw)
 	}
 	j.completed(`{"score": 0.5, "text": "a\u0000b", "lines": ["1\n2"]}`)
-	a = j.until("completed", 100)
+	a = j.awaitStatus("completed", 100)
 	if string(a.body.Result) != `{"score":0.5,"text":"a\u0000b","lines":["1\n2"]}` || a.body.Message != "분석 완료" || a.body.Analysis != "" {
 		t.Errorf("in the end: %s", a.raw)
 	}
@@ -53,7 +53,7 @@ func TestTheResultOfAFailedJobSaysWhy(t *testing.T) {
 	j.received()
 	j.stored()
 	j.failed()
-	a := j.until("failed", 70)
+	a := j.awaitStatus("failed", 70)
 	if string(a.body.Error) != `{"code":"analysis-failed","detail":"분석 중 오류가 발생했습니다.","retryable":true}` || a.body.Message != "분석 실패" {
 		t.Errorf("%s", a.raw)
 	}
@@ -64,7 +64,7 @@ func TestAcceptLanguageChoosesTheLanguage(t *testing.T) {
 	c := open(t, map[string]string{"DEFAULT_LANGUAGE": "en"})
 	j := c.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	for accept, want := range map[string]struct{ message, tag string }{
 		"":                     {"Upload accepted", `"1-en"`},
 		"fr":                   {"Upload accepted", `"1-en"`},
@@ -82,7 +82,7 @@ func TestAKnownEntityTagIsNotModified(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	for known, want := range map[string]int{
 		`"1-ko"`: http.StatusNotModified, `W/"1-ko"`: http.StatusNotModified, `*`: http.StatusNotModified,
 		`"0-ko", W/"1-ko"`: http.StatusNotModified, `"1-en"`: http.StatusOK, `"11-ko"`: http.StatusOK, `1-ko`: http.StatusOK,
@@ -98,7 +98,7 @@ func TestThePathMayEndInASlashAndHeadWorks(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	if a := j.get(j.resultURL()+"/", nil); a.status != http.StatusOK {
 		t.Errorf("with a slash: %d", a.status)
 	}
@@ -152,7 +152,7 @@ func TestAnAcceptedJobIsFoundBeforeItIsRecorded(t *testing.T) {
 	if f := s.next(); f.id != 1 || f.body.Progress != 10 {
 		t.Errorf("next frame %+v", f)
 	}
-	after := j.until("processing", 10)
+	after := j.awaitStatus("processing", 10)
 	if after.body.CreatedAt != a.body.CreatedAt.Truncate(time.Microsecond) {
 		t.Errorf("created at %v, then at %v", a.body.CreatedAt, after.body.CreatedAt)
 	}
@@ -162,7 +162,7 @@ func TestALongPollWaitsUntilTheJobChanges(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	answers := make(chan answer)
 	for _, ask := range []func() answer{
 		func() answer { return j.get(j.resultURL()+"?wait=25", nil) },
@@ -199,7 +199,7 @@ func TestALongPollOfAChangedOrEndedJobDoesNotWait(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	start := time.Now()
 	if a := j.get(j.resultURL()+"?wait=30", map[string]string{"If-None-Match": `"0-ko"`}); a.status != http.StatusOK {
 		t.Errorf("an old version is known: %d", a.status)
@@ -211,7 +211,7 @@ func TestALongPollOfAChangedOrEndedJobDoesNotWait(t *testing.T) {
 		t.Errorf("no sensible preference: %d %v", a.status, a.header)
 	}
 	j.publish(event.Canceled{JobID: j.id})
-	j.until("canceled", 10)
+	j.awaitStatus("canceled", 10)
 	if a := j.get(j.resultURL()+"?wait=30", map[string]string{"If-None-Match": `"2-ko"`}); a.status != http.StatusNotModified {
 		t.Errorf("an ended job: %d", a.status)
 	}
@@ -220,7 +220,7 @@ func TestALongPollOfAChangedOrEndedJobDoesNotWait(t *testing.T) {
 	}
 	j = j.job()
 	j.received()
-	j.until("processing", 10)
+	j.awaitStatus("processing", 10)
 	if a := j.get(j.resultURL()+"?wait=1", map[string]string{"If-None-Match": `"1-ko"`}); a.status != http.StatusNotModified {
 		t.Errorf("the time is over: %d", a.status)
 	}
@@ -238,11 +238,11 @@ func TestWarningsAboutAReportAreInTheResultAndInTheLastFrame(t *testing.T) {
 	for _, warnings := range [][]string{nil, {"no-results"}, {"no-results", "non-finite-numbers"}} {
 		j := c.job()
 		j.received()
-		j.until("processing", 10)
+		j.awaitStatus("processing", 10)
 		live := j.stream(j.progressURL(), nil)
 		live.next()
 		j.publish(event.Completed{JobID: j.id, Attempt: 1, Result: json.RawMessage(`{}`), Warnings: warnings})
-		a := j.until("completed", 100)
+		a := j.awaitStatus("completed", 100)
 		frames := append(live.rest(), j.stream(j.progressURL(), nil).rest()...) // opened before and after the end of the job
 		if !slices.Equal(a.body.Warnings, warnings) || len(frames) != 2 {
 			t.Fatalf("%v: %s, %d frames", warnings, a.raw, len(frames))

@@ -41,10 +41,10 @@ func TestJobsAreKeptForEverUnlessARetentionIsSet(t *testing.T) {
 		old.received()
 		old.stored()
 		old.completed(`{}`)
-		old.until("completed", 100)
+		old.awaitStatus("completed", 100)
 		c.exec(`UPDATE tracker.analysis_results SET ended_at = ended_at - interval '10 years' WHERE job_id = $1`, old.id)
 		later.received()
-		later.until("processing", 10)
+		later.awaitStatus("processing", 10)
 		if a := old.get(old.resultURL(), nil); a.body.Status != "completed" {
 			t.Errorf("%v: %s", none, a.raw)
 		}
@@ -58,7 +58,7 @@ func TestARecordingIsDeletedWhenItsRetentionIsOverAndTheResultStays(t *testing.T
 	j.received()
 	j.stored()
 	j.publish(event.Failed{JobID: j.id, Code: "analysis-failed", Detail: "d", Retryable: true})
-	first := j.until("failed", 70)
+	first := j.awaitStatus("failed", 70)
 	if !strings.Contains(first.raw, `"audio_expires_at":`) || strings.Contains(first.raw, "audio_deleted_at") {
 		t.Errorf("before: %s", first.raw)
 	}

@@ -88,14 +88,14 @@ func TestTheUsageIsWhatStagingTheBucketAndTheStreamHaveOfAnOwner(t *testing.T) {
 	first.uploading(500)
 	first.storedInBucket()
 	first.attempted(1)
-	first.waiting(1, first.until("processing", 70).body.CreatedAt)
+	first.waiting(1, first.awaitStatus("processing", 70).body.CreatedAt)
 	first.dispatched(1)
 	for percent := range 20 {
 		first.progressed(percent, strings.Repeat("단계 ", percent))
 	}
 	first.publish(event.Discarded{JobID: first.id, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"late":true}`)})
 	first.completed(`{"score":1}`)
-	first.until("completed", 100)
+	first.awaitStatus("completed", 100)
 	// NATS removes this event after minutes. Until then, the stream has more bytes than are counted.
 	if err := c.bus.Stream(event.Jobs()).Purge(c.Context(), event.Subject(event.Waiting{JobID: first.id}), 0); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func TestAWaitShowsWithItsEndInBothLanguagesUntilItIsOver(t *testing.T) {
 	j.received()
 	j.stored()
 	j.attempted(1)
-	j.until("processing", 70)
+	j.awaitStatus("processing", 70)
 	streams := map[string]*stream{}
 	for language := range messages {
 		s := j.stream(j.progressURL(), map[string]string{"Accept-Language": language})
@@ -119,5 +119,5 @@ func TestAMalformedWaitingDoesNotFailItsJob(t *testing.T) {
 	j.untilWaiting(until, "en")
 	j.dispatched(1)
 	j.completed(`{"a":1}`)
-	j.until("completed", 100)
+	j.awaitStatus("completed", 100)
 }

@@ -21,8 +21,8 @@ import (
 // manyUploads is more than the number of records that NATS returns in one answer.
 const manyUploads = 1030
 
-// records stores the records of uploads of other owners, whose bytes have not arrived.
-func (env *env) records(n int, of direct.Upload) {
+// addRecords stores the records of uploads of other owners, whose bytes have not arrived.
+func (env *env) addRecords(n int, of direct.Upload) {
 	env.t.Helper()
 	store := uploads.New(env.bus)
 	for range n {
@@ -36,7 +36,7 @@ func TestAFormBecomesAJobHoweverManyFormsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	env.records(manyUploads, direct.Upload{TokenID: 7})
+	env.addRecords(manyUploads, direct.Upload{TokenID: 7})
 	f := mina.form()
 	mina.sendForm(f, wav(1000))
 	testkit.Await[event.Stored](env.Kit, env.bus, f.JobID)
@@ -46,7 +46,7 @@ func TestExpiredUploadsAreSweptHoweverManyThereAre(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.callers(nil)
-	env.records(manyUploads, direct.Upload{TokenID: 7, Spent: true})
+	env.addRecords(manyUploads, direct.Upload{TokenID: 7, Spent: true})
 	sweep(env, time.Now().Add(25*time.Hour))
 	env.checkNothingLeft()
 }

@@ -164,7 +164,8 @@ func TestAStrangersNumberInTheLockFileIsNoObstacle(t *testing.T) {
 	srv := start(t, opts)
 	data, user := srv.place.data(), srv.place.user
 	stop(t, srv)
-	// The other process runs as the server's user, so that PostgreSQL would take it for a running server.
+	// The other process runs as the server's user. PostgreSQL would take it for a running server, because
+	// its PID is in postmaster.pid.
 	stranger, err := proc.Start(proc.Spec{Name: "stranger", Path: "/bin/cat", Args: []string{"/dev/zero"}, Dir: "/", User: user})
 	if err != nil {
 		t.Fatal(err)
