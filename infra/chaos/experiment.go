@@ -31,7 +31,7 @@ type options struct {
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"the time limit of the experiment"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
-	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed the remains of uploads
+	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed what interrupted uploads left behind
 	Keep     bool          `help:"do not delete the folder with data and logs after a success; after a failure it is always kept"`
 
 	Say func(format string, args ...any) `kong:"-"`
@@ -176,7 +176,8 @@ func (o *experiment) settings() map[string]map[string]string {
 const analysisTakes = 500 * time.Millisecond
 
 // warmUp runs jobs before the faults, so that the connections and buffers for all clients exist. Then it
-// records the number of goroutines and open files of each process, for the comparison at the end.
+// records the number of goroutines and open files of each process, for the comparison at the end of the
+// experiment.
 func (o *experiment) warmUp(ctx context.Context) error {
 	n := 2 * o.opt.Clients
 	o.opt.Say("warming up with %d jobs", n)

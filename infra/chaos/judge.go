@@ -73,8 +73,8 @@ func (o *experiment) judge(ctx context.Context) report {
 	return r
 }
 
-// sweep checks that the sweeps of the services have removed the remains of interrupted work, and returns the rows: a sweep may
-// begin the job of an upload whose bytes have all arrived.
+// sweep checks that the sweeps of the services have removed what interrupted uploads left behind, and returns the rows: a
+// sweep may begin the job of an upload whose bytes have all arrived.
 func (o *experiment) sweep(ctx context.Context, r *report, ends map[string]string) (map[string]invariants.Row, error) {
 	uploader := o.sori.Process(harness.Uploader, 0)
 	r.judge(uploads, texts(o.checker.AwaitNoUploads(ctx, uploader, o.opt.Sweep)))

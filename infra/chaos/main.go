@@ -29,7 +29,7 @@ func main() {
 // linger is how long to wait until idle connections are closed. It is longer than the idle timeout of net/http, 90 s.
 const linger = 100 * time.Second
 
-// sweep is how long to wait until a service without other work has removed the remains of uploads.
+// sweep is how long to wait until a service without other work has removed what interrupted uploads left behind.
 const sweep = time.Minute
 
 func run(ctx context.Context, args []string) (err error) {

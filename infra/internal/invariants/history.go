@@ -11,9 +11,9 @@ import (
 // event of each subject.
 type History []event.Event
 
-// Ending returns the name of the last event, and whether that is terminal. An earlier
-// terminal event does not count: it was a failure, after which the job was retried. The
-// event expired, which follows the end, is skipped.
+// Ending returns the name of the last event, and whether that is terminal. An earlier terminal event does not
+// count: it was a failure, after which the job was retried. The event `expired`, which follows the end, is
+// skipped.
 func (h History) Ending() (event.Name, bool) {
 	if h.Expired() {
 		h = h[:len(h)-1]
@@ -48,8 +48,8 @@ func (h History) Stored() bool {
 
 // Check returns an error with all violations of these invariants, which hold at any time:
 //
-//  1. The history begins with the event received. The history of an erased job may begin with any event, and may
-//     contain only the event erased.
+//  1. The history begins with the event `received`. The history of an erased job may begin with any event, and
+//     may contain only the event `erased`.
 //  2. A terminal event is the last one, except that a failed job may be retried, and any
 //     job may be erased. Before that, the recording of an ended job may expire.
 //  3. No event occurs twice.

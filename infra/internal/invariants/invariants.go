@@ -3,7 +3,7 @@
 //
 //  1. a history in the log whose last event is terminal,
 //  2. a row with the same status,
-//  3. one object, if the log contains the event stored and the job is not erased, else none.
+//  3. one object if the log contains the event `stored` and neither `expired` nor `erased`, otherwise none.
 package invariants
 
 import (
@@ -145,9 +145,9 @@ func haveRows(histories map[string]History, rows map[string]Row) error {
 }
 
 // Ended returns an error if the job of a row has not ended, or if one of the given jobs has no row. It also returns an error
-// if a job's end is recorded but its received event is not: the row then has version 0, and clients do not see it. This state
-// is temporary: the received event is redelivered if the tracker that got it was killed. The log of an erased job may have
-// lost its received event.
+// if a job's end is recorded but its event `received` is not: the row then has version 0, and clients do not see it. This
+// state is temporary: the event `received` is redelivered if the tracker that got it was killed. The log of an erased job may
+// have lost its event `received`.
 func Ended(rows map[string]Row, jobs []string) error {
 	for _, job := range jobs {
 		if _, ok := rows[job]; !ok {

@@ -57,7 +57,7 @@ func (c Checker) Idle(ctx context.Context) error {
 	return errors.Join(append(busy, list.Err())...)
 }
 
-// sweptIn is how long to wait until the sweep of an idle service has removed the remains.
+// sweptIn is how long to wait until the sweep of an idle uploader has removed the old entries of staging.
 const sweptIn = time.Minute
 
 // Restarter is a process that can be restarted with other settings.

@@ -12,14 +12,13 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// stranger returns a session for the same job with the credential of the next owner, who does not own the
-// job.
+// stranger returns a session for the same job with the credential of another owner: the one with the next number.
 func (s *session) stranger() *session {
 	return &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
 }
 
-// intrude sends every request about the job as the next owner, who does not own the job. Each request must be answered
-// as for a job that does not exist, and the job must not be in that owner's list.
+// intrude sends every request about the job as another owner (stranger). Each request must be answered as for a job
+// that does not exist, and the job must not be in that owner's list.
 func (s *session) intrude(ctx context.Context) {
 	stranger := s.stranger()
 	for _, r := range []struct { // a slice and not a map, so that the order is the same for the same seed
@@ -50,7 +49,7 @@ func (s *session) intrude(ctx context.Context) {
 	stranger.listed(ctx)
 }
 
-// intrudeParts sends requests for an upload in parts as the next owner, and with the key of another upload.
+// intrudeParts sends requests for an upload in parts as another owner (stranger), and with the key of another upload.
 func (s *session) intrudeParts(ctx context.Context, u client.PartsUpload, parts []client.Part) {
 	other := u
 	other.Key = "audio/" + strings.Map(func(r rune) rune { // a key with the id of another job

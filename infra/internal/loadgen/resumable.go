@@ -351,7 +351,8 @@ func (s *session) createDraft(ctx context.Context, whole bool) (http.Header, str
 	return header, location, err
 }
 
-// intrudeResumable sends requests for an upload as the next owner, for whom the upload must not exist.
+// intrudeResumable sends requests for an upload as another owner: the one with the next number. For that owner
+// the upload must not exist.
 func (s *session) intrudeResumable(ctx context.Context, u *resumable) {
 	stranger := s.stranger()
 	what := func(verb string) string { return fmt.Sprintf("%s %s of owner %d as another", verb, u.path, s.owner) }

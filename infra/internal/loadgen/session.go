@@ -138,7 +138,7 @@ func (s *session) follow(ctx context.Context) error {
 	return frames(stream, lastID, s.see)
 }
 
-// unexpected returns err if it is an answer that does not allow a later attempt, else nil.
+// unexpected returns err if the server answered with a problem that is not retryable (client.Problem.Retryable), else nil.
 func unexpected(err error) error {
 	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() {
 		return err

@@ -25,7 +25,8 @@ type Source struct {
 	requests map[string]int // number of requests by path
 }
 
-// The faults of a source, which are over after a few requests, so that a job that is retried succeeds.
+// The faults of a source. The faults of a recording end after a few requests for it, so that its job succeeds when it is
+// retried.
 const (
 	sourceBreaks  = 2                      // connections that break in the middle of a recording
 	sourceRefuses = 4                      // requests that are answered 503: more than the tries of one fetch

@@ -1,9 +1,9 @@
 // Package loadgen generates load: recordings, and clients that upload them and follow their jobs.
 //
-// The clients of Steady cause no faults. They expect that every upload is accepted in time, or gets a 503
-// with a code and a Retry-After header, and that a viewer sees progress that never decreases, and the end
-// of the job. The clients of Clients expect that any request may fail, repeat it, and record the
-// responses.
+// Steady and Clients differ in what they demand. With Steady, every upload must be accepted in time, or
+// be refused with a 503 that has a code and a Retry-After header; the viewer of a job must see progress
+// that never decreases, and the end of the job. With Clients, any request may fail: they repeat it, and
+// record the responses in a Ledger.
 package loadgen
 
 import (

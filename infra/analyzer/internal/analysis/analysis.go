@@ -28,7 +28,7 @@ const blockFrames = 8192
 type Options struct {
 	MaxSeconds     float64                // longest duration of a recording that is accepted
 	MaxPitchPoints int                    // largest number of values in the pitch track of the result; a longer track gets a larger hop
-	Reference      []float64              // pitch of the voiced frames of the reference, in Hz; if empty, nothing is compared
+	Reference      []float64              // pitch of the voiced frames of the pitch reference, in Hz; if empty, nothing is compared
 	Progress       func(fraction float64) // called with the fraction of the recording that was read, 0..1; may be nil
 }
 
@@ -169,7 +169,7 @@ func (m *meters) result(info decode.Info, duration float64, opts Options) *Resul
 	return r
 }
 
-// compare sets the similarity of the pitch to a reference contour, or adds a warning.
+// compare sets the similarity of the pitch to the pitch reference, or adds a warning.
 func (r *Result) compare(hz []float32, reference []float64) {
 	score, ok := measure.PitchSimilarity(measure.Voiced(hz), reference)
 	r.PitchSimilarity = optional[Decimal2](score, ok)

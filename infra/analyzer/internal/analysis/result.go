@@ -25,7 +25,7 @@ type Result struct {
 	VoicedSegments   int       `json:"voiced_segments"`    // continuous voiced stretches of at least 40 ms
 	SpeechRate       Decimal3  `json:"speech_rate"`        // voiced segments per second of the recording
 	ArticulationRate *Decimal3 `json:"articulation_rate"`  // voiced segments per second of speech; null without speech
-	PitchSimilarity  *Decimal2 `json:"pitch_similarity"`   // similarity to the reference, 0..100; null if nothing was compared
+	PitchSimilarity  *Decimal2 `json:"pitch_similarity"`   // similarity to the pitch reference, 0..100; null if nothing was compared
 	Waveform         Waveform  `json:"waveform"`           // for display
 	Warnings         []string  `json:"warnings,omitempty"` // parts of the analysis that failed, and irregularities of the file
 	AnalysisSeconds  Decimal3  `json:"analysis_seconds"`   // duration of the analysis

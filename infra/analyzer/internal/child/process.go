@@ -96,8 +96,8 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// End closes the standard input of the process, which makes the process end, and waits until it has ended. After
-// endPatience End kills the process.
+// End closes the standard input of the process, which makes the process end, and waits until it has ended. If that takes
+// too long, End kills the process.
 func (p *Process) End() {
 	_ = p.In.Close()
 	defer time.AfterFunc(endPatience, p.Kill).Stop()

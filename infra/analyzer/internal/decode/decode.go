@@ -4,7 +4,8 @@
 // This package itself parses only the header of a plain PCM WAV file. It guarantees:
 //
 //  1. The memory does not grow with the length of the recording or with the values in its header.
-//  2. The processor time of a recording is limited by its size and by the longest recording that is accepted.
+//  2. The processor time of a recording has a limit (Allowance), which depends on the size of the file and on the
+//     longest duration that is accepted.
 //  3. A decoder that crashes, hangs or exceeds its limits is killed, and only its recording fails.
 //  4. Decoding by ffmpeg ends when the context ends. Reading a plain WAV file does not end then: the caller must check
 //     the context.

@@ -44,7 +44,8 @@ func openPCM(path string) (Info, sampler, error) {
 	return info, p, nil
 }
 
-// IsPlain reports whether a file is a plain WAV file (see pcm), which needs no decoder.
+// IsPlain reports whether a file is a plain WAV file, which needs no decoder: complete, consistent, and with PCM
+// samples in a supported format.
 func IsPlain(path string) (bool, error) {
 	_, p, err := openPCM(path)
 	if p == nil || err != nil {

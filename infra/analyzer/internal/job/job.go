@@ -33,7 +33,7 @@ type Request struct {
 	VideoID        string // the caller's id of the token; only logged
 	WebhookURL     string // URL for callbacks, used exactly as given
 	TextGridURL    string // URL of a TextGrid file; accepted but never fetched
-	PitchURL       string // URL of the reference pitch contour; may be empty
+	PitchURL       string // URL of the pitch reference; may be empty
 	CallerID       string // the caller's job id; may be empty
 	IdempotencyKey string // may be empty
 	TraceParent    string // W3C trace context, forwarded with callbacks

@@ -1,9 +1,10 @@
-// Package pipeline performs the work of one job: it fetches the recording and the pitch reference into files, and lets
-// a worker decode and measure the recording and compare its pitch with the reference.
+// Package pipeline performs the work of one job: it fetches the recording and its pitch reference (a pitch contour to
+// compare it with) into files, and lets a worker decode and measure the recording and compare its pitch with the pitch
+// reference.
 //
 // Several jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so fewer
 // jobs measure at the same time. The number of jobs with temporary files is limited; jobs that wait have none, so that
-// the temporary storage is limited, too. If a reference contour cannot be used, the result has a warning instead of the
+// the temporary storage is limited, too. If the pitch reference cannot be used, the result has a warning instead of the
 // comparison; the analysis does not fail.
 package pipeline
 
@@ -111,8 +112,8 @@ func (f fetched) close() {
 	}
 }
 
-// get fetches the audio, and the pitch reference if the request names one. If the reference cannot be fetched, files
-// gets a warning.
+// get fetches the audio, and the pitch reference if the request names one. If it cannot be fetched, files gets a
+// warning.
 func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err error) {
 	if files.audio, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes); err != nil {
 		return files, p.unfetched(err)

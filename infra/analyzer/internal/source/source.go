@@ -27,7 +27,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Reasons why a server or a URL makes a fetch fail. Of these only errBusy lets the fetch be tried again.
+// Reasons why a server or a URL makes a fetch fail. After an exported one, the fetch is not tried again.
 var (
 	ErrURL      = errors.New("unusable url")
 	ErrTooLarge = errors.New("file too large")

@@ -1,8 +1,9 @@
-// Package scenario contains the measurements, each in a file.
+// Package scenario contains the measurements of the benchmark, which are called scenarios. Each has its own file.
 //
-// The number of jobs and the duration of a scenario are limited. A scenario adds its figures to the report, and undoes its
-// changes, except for the jobs that it adds and the limits of uploads that the scenarios huge and ways raise. A figure may
-// have a bound, within which it must be.
+// A scenario runs a limited number of jobs for a limited time, and adds the figures that it measures to the report. A figure
+// may have a bound; with the flag -check, the benchmark fails if the figure is outside it. Afterwards a scenario undoes its
+// changes to the installation, except for the jobs that it has added and for the limits of uploads that the scenarios "huge"
+// and "ways" raise.
 package scenario
 
 import (

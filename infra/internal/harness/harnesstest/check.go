@@ -64,7 +64,8 @@ const (
 	maxLog = 512 << 10
 )
 
-// CheckProcesses checks that no process has ended by itself, used more memory than maxRSS or logged more than maxLog.
+// CheckProcesses checks that no process has ended by itself, used more memory than 200 MiB or logged more than 512
+// KiB.
 func (s *System) CheckProcesses() {
 	s.t.Helper()
 	select {

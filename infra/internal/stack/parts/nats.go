@@ -26,8 +26,8 @@ const (
 	readyLimit    = 2 * time.Minute  // generous: a server that cannot start reports its error at once
 	storeClosesIn = 10 * time.Second // time limit for a server of an earlier run to close the store
 
-	// maxStore reserves no disk: it is the limit for the sum of the sizes that streams reserve. The server's default, a
-	// share of the free disk, would make the possible number of test streams depend on the machine.
+	// maxStore is the largest sum of the maximum sizes of all streams. It reserves no disk space. By default the server uses
+	// a part of the free disk space instead, so that the tests could create more or fewer streams depending on the machine.
 	maxStore  = 1 << 40
 	maxMemory = 1 << 30
 )

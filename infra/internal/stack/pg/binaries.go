@@ -24,7 +24,7 @@ var ErrNoBinaries = errors.New("no PostgreSQL to run: install it " +
 // Search lists the folders to search for binaries.
 type Search struct {
 	Path  string   // a list of folders in the format of PATH; "" means the variable PATH
-	Globs []string // patterns of install folders; nil means those of installFolders
+	Globs []string // patterns of install folders; nil means those of the usual packages
 	Cache string   // the folder for downloads; "" means the user's cache folder or, if the run user cannot reach that, /var/cache
 }
 

@@ -1,11 +1,12 @@
 // Package pg runs a private PostgreSQL cluster on the loopback address.
 //
-// It uses the PostgreSQL that is installed on the machine, or downloads one. The server stops when this process ends (on
-// Linux even if this process is killed). Start first stops a server that an earlier, killed process left running on the same
-// folder.
+// It uses the PostgreSQL that is installed on the machine, or downloads one. The server stops when this process ends (on Linux
+// even if this process is killed). If an earlier process was killed and its server still runs on the same folder, Start stops
+// that server first.
 //
 // PostgreSQL refuses to run as root: if this process runs as root, the server runs as another user (the run user). If the run
-// user cannot access the folder, the cluster is in a fallback folder, and a file in the folder contains the path.
+// user cannot access the folder, the cluster is stored in another folder, the fallback folder, whose path is in a file in the
+// first folder.
 package pg
 
 import (
