@@ -174,7 +174,7 @@ func TestALapsedAttemptIsNotFollowedByTheNextWhileItsStateCannotBeKnown(t *testi
 				}
 				return nil
 			})
-			if n := len(env.analyzer.of(job)); n != 1 {
+			if n := len(env.analyzer.requestsOf(job)); n != 1 {
 				t.Errorf("%d requests", n)
 			}
 			if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
