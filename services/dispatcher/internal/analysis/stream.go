@@ -12,6 +12,9 @@ func lastOfStream(text []byte, mediaType string) []byte {
 	if mediaType == "text/event-stream" {
 		return lastEvent(text)
 	}
+	if bytes.IndexByte(text, '\n') < 0 {
+		return nil // one object, which may be large, is not scanned here
+	}
 	var last []byte
 	objects := 0
 	for line := range bytes.Lines(text) {
