@@ -119,7 +119,7 @@ func (c *deadShow) Run(ctx context.Context, t terminal) error {
 			for _, row := range [][2]string{
 				{"letter", strconv.FormatUint(l.Seq, 10)}, {"time", l.At.UTC().Format(stamp)}, {"consumer", l.Consumer},
 				{"reason", tail.Clean(l.Code + ": " + l.Reason)}, {"deliveries", strconv.FormatUint(l.Deliveries, 10)},
-				{"event", fmt.Sprintf("%s, sequence %d", tail.Clean(l.Subject), l.EventSeq)}, {"job", standing(l.Job, log)}, {"trace", l.Trace},
+				{"event", fmt.Sprintf("%s, sequence %d", tail.Clean(l.Subject), l.EventSeq)}, {"job", describeJob(l.Job, log)}, {"trace", l.Trace},
 			} {
 				fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
 			}
@@ -140,8 +140,8 @@ func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 	return joblog.New(b).Read(ctx, job)
 }
 
-// standing describes the state of a job, by its log.
-func standing(job string, log event.Log) string {
+// describeJob describes the state of a job, by its log.
+func describeJob(job string, log event.Log) string {
 	switch end, ended := log.Terminal(); {
 	case job == "":
 		return "the subject names none"
@@ -230,7 +230,7 @@ func (t terminal) replay(ctx context.Context, b *bus.Bus, l deadletter.DeadLette
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.out, "%d  %s  replayed; job %s\n", l.Seq, l.Consumer, standing(l.Job, log))
+	fmt.Fprintf(t.out, "%d  %s  replayed; job %s\n", l.Seq, l.Consumer, describeJob(l.Job, log))
 	return nil
 }
 

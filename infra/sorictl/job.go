@@ -50,7 +50,7 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 		}
 		fmt.Fprintf(table, "%s\t%s\n", what, value)
 	}
-	fmt.Fprintf(table, "job\t%s\n", standing(id, history.log))
+	fmt.Fprintf(table, "job\t%s\n", describeJob(id, history.log))
 	value, rowErr := describeRow(ctx, lookup, id, history.log)
 	tell("record", value, rowErr)
 	value, objectErr := describeObjects(ctx, lookup, id)

@@ -44,7 +44,8 @@ type keysCreate struct {
 	Valid  period   `help:"how long the key is valid, such as 2160h; without this flag the key never expires"`
 }
 
-// Run creates a key. It writes only the key to stdout, so that a script can save it, and the rest to stderr.
+// Run creates a key. It writes only the key to stdout, so that a script can save it, and everything else to
+// stderr.
 func (c *keysCreate) Run(ctx context.Context, t terminal) error {
 	asked := gateway.NewAPIKey{Name: c.Name, Owner: &c.Owner, Scopes: c.Scopes}
 	if c.Valid > 0 {

@@ -126,8 +126,8 @@ type record struct {
 	AudioDeleted bool `db:"audio_deleted"` // the recording was deleted because its retention had passed
 }
 
-// each calls the function see for every record.
-func (r rows) each(ctx context.Context, see func(record)) error {
+// eachRecord calls the function see for every record.
+func (r rows) eachRecord(ctx context.Context, see func(record)) error {
 	const query = `
 		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key,
 		       audio_deleted_at IS NOT NULL AS audio_deleted

@@ -118,7 +118,7 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket invariants.Checker
 	if err := s.readLog(ctx, b); err != nil {
 		return nil, err
 	}
-	if err := table.each(ctx, func(r record) { s.of(r.JobID).row = &r }); err != nil {
+	if err := table.eachRecord(ctx, func(r record) { s.of(r.JobID).row = &r }); err != nil {
 		return nil, err
 	}
 	s.omitUploads(uploads)

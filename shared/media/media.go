@@ -16,8 +16,8 @@
 //   - A duration comes from a header's field, from a count of all frames, or from the number of
 //     bytes at a constant rate that a header states. It is never estimated from a part of the file.
 //     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes decide.
-//     Silence that an encoder added at the start and the end is left out if the file states its
-//     length; otherwise it is included in the duration, as a decoder includes it.
+//     Silence that an encoder added at the start and the end of the sound is left out if the file
+//     states its length; otherwise it is included in the duration, as a decoder includes it.
 //   - Any input is safe: no failure, no panic, no allocation of a size that a header declares.
 package media
 

@@ -14,7 +14,7 @@ type mp4 struct {
 	dataEnd      int64 // end of the last media data box, as its size states
 	metaEnd      int64 // end of the last metadata box
 	userEnd      int64 // end of the last user data box
-	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB states
+	priming      int64 // samples to skip at the start of the sound, as the iTunes field iTunSMPB states
 	itunes       bool  // the last metadata name that was read is iTunSMPB
 	shifted      bool  // other bytes precede the file, so that its chunk offsets are wrong
 	trailing     bool  // a tag follows the boxes

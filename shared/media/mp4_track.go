@@ -16,7 +16,7 @@ type mp4Track struct {
 	rate     int    // samples per second
 	channels int
 	frame    int64 // samples per packet, at the sampling rate in rate; 0: stts has the durations
-	skip     int64 // samples that a decoder skips at the start
+	skip     int64 // samples that a decoder skips at the start of the sound
 
 	count     int64 // number of packets
 	ticks     int64 // duration of all packets
@@ -249,7 +249,7 @@ func (r *bitReader) samplingRate() int {
 }
 
 // itunesPriming returns the second number of the field iTunSMPB: how many samples to skip at the
-// start.
+// start of the sound.
 func itunesPriming(text string) int64 {
 	const most = 16384
 	fields := strings.Fields(text)

@@ -14,8 +14,8 @@ type mpeg struct {
 	trailing bool  // reading stopped at a tag
 
 	told    int64 // number of frames in the tag; 0: not stated
-	delay   int64 // samples that the encoder added at the start
-	padding int64 // samples that the encoder added at the end
+	delay   int64 // samples that the encoder added at the start of the sound
+	padding int64 // samples that the encoder added at the end of the sound
 	gapless bool  // the tag states delay and padding
 }
 
@@ -68,7 +68,7 @@ func (m *mpeg) describe(info *Info, size int64, _ []byte) {
 }
 
 // audible returns how many samples per channel remain without those that the encoder added at the
-// start and the end. A decoder adds another decoderDelay samples at the start.
+// start and the end of the sound. A decoder adds another decoderDelay samples at its start.
 func (m *mpeg) audible(frames int64) int64 {
 	const decoderDelay = 529 // samples
 	per := int64(m.first.samples)

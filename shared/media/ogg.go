@@ -28,7 +28,7 @@ type oggLink struct {
 	codec  byte // a letter for the codec, see identify; 0: no audio stream yet
 	serial uint32
 	rate   uint32 // granules per second
-	skip   int64  // granules to skip at the start
+	skip   int64  // granules to skip at the start of the sound
 	most   int64  // maximum number of granules in a packet
 
 	channels      int

@@ -23,7 +23,7 @@ func sniffFrames(b []byte) string {
 // that was cut at any byte. A file that begins like another kind of file is refused, even if it
 // contains sound.
 func searchFrames(b []byte) (mediaType string, off int) {
-	if foreign(b) {
+	if isOtherKind(b) {
 		return "", 0
 	}
 	for off = 1; ; off++ {
@@ -66,9 +66,9 @@ func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 	return true
 }
 
-// foreign reports whether b begins like a file that is not audio, or not only audio: documents,
+// isOtherKind reports whether b begins like a file that is not audio, or not only audio: documents,
 // archives, programs, pictures, and films, whose sound may be frames of MPEG audio.
-func foreign(b []byte) bool {
+func isOtherKind(b []byte) bool {
 	for _, magic := range [...]string{
 		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // signatures that find knows, of files that it did not recognise
 		"PK\x03\x04", "PK\x05\x06", "\x1f\x8b", "BZh", "\xfd7zXZ", "7z\xbc\xaf", "Rar!", "\x28\xb5\x2f\xfd", "MSCF",

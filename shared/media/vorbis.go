@@ -95,8 +95,8 @@ func vorbisPrivate(b []byte) (vorbisSizes, bool) {
 	return newVorbisSizes(b[at:at+sizes[0]], b[at+sizes[0]+sizes[1]:])
 }
 
-// opusPreSkip returns how many samples a decoder skips at the start, by the identification header
-// of Opus.
+// opusPreSkip returns how many samples a decoder skips at the start of a stream, by the
+// identification header of Opus.
 func opusPreSkip(head []byte) int64 {
 	if len(head) < 19 || string(head[:8]) != "OpusHead" {
 		return 0

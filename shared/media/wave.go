@@ -41,7 +41,7 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 		if want > 0 {
 			return w.dataAt + next, want
 		}
-		return w.behind()
+		return w.afterSound()
 	}
 	if w.dataAt != 0 { // b follows the sound
 		w.trailing = trailer(b)
@@ -63,7 +63,7 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 			w.frames = &mpeg{plain: true}
 			return w.dataAt, mpegHeaderSize
 		}
-		return w.behind()
+		return w.afterSound()
 	}
 	if need = 8 + int(min(uint32(need), size)); len(b) < need {
 		return off, need
@@ -80,9 +80,9 @@ func (w *wave) dataBytes() int64 {
 	return int64(w.dataSize)
 }
 
-// behind returns the bytes to read after the sound, or stops if the header does not state where the
-// sound ends.
-func (w *wave) behind() (next int64, want int) {
+// afterSound returns the bytes to read after the sound, or stops if the header does not state where
+// the sound ends.
+func (w *wave) afterSound() (next int64, want int) {
 	size := w.dataBytes()
 	if size == pastEnd/2 {
 		return stop()

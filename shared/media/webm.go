@@ -17,13 +17,13 @@ type webm struct {
 	unknown             bool  // the length of at least one block is not known
 	samples             int64 // samples in the blocks of the audio track
 	last, end           int64 // samples in the last block, and the byte at which it ends
-	discard             int64 // nanoseconds to discard at the end
-	unskipped           bool  // the first block has padding to discard: a decoder then skips nothing at the start
+	discard             int64 // nanoseconds to discard at the end of the sound
+	unskipped           bool  // the first block has padding to discard: a decoder then skips nothing at the start of the sound
 	lost                bool  // reading stopped at bytes that are no element
 }
 
 type webmTrack struct {
-	number, kind, delay uint64 // delay: nanoseconds to skip at the start
+	number, kind, delay uint64 // delay: nanoseconds to skip at the start of the sound
 	codec               string // Matroska's identifier of the codec
 	rate                float64
 	channels            uint64

@@ -96,7 +96,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 			f.replicas[name] = append(f.replicas[name], f.process(opts, accounts, name, i))
 		}
 	}
-	if err := f.each(func(p *Process) error { return p.Start(ctx) }); err != nil {
+	if err := f.eachProcess(func(p *Process) error { return p.Start(ctx) }); err != nil {
 		return nil, fmt.Errorf("start the processes: %w", errors.Join(err, f.Stop(context.WithoutCancel(ctx))))
 	}
 	return f, nil
@@ -127,8 +127,8 @@ func (f *Fleet) process(opts Options, accounts Accounts, name string, i int) *Pr
 	}
 }
 
-// each calls the function do for all processes concurrently.
-func (f *Fleet) each(do func(*Process) error) error {
+// eachProcess calls the function do for all processes concurrently.
+func (f *Fleet) eachProcess(do func(*Process) error) error {
 	var group errgroup.Group
 	for _, replicas := range f.replicas {
 		for _, p := range replicas {

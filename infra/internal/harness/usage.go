@@ -34,14 +34,14 @@ func UsageOf(pid int) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("measure process %d: %w", pid, err)
 	}
-	return Usage{RSS: int64(status.VmRSS), PeakRSS: int64(status.VmHWM), CPU: own(s)}, nil
+	return Usage{RSS: int64(status.VmRSS), PeakRSS: int64(status.VmHWM), CPU: ownCPUTime(s)}, nil
 }
 
-// own returns the CPU time of a process without its children.
-func own(s procfs.ProcStat) time.Duration { return time.Duration(s.UTime+s.STime) * tick }
+// ownCPUTime returns the CPU time of a process without its children.
+func ownCPUTime(s procfs.ProcStat) time.Duration { return time.Duration(s.UTime+s.STime) * tick }
 
-// children returns the CPU time of the children that have ended and for which the process has waited.
-func children(s procfs.ProcStat) time.Duration { return time.Duration(s.CUTime+s.CSTime) * tick }
+// childrenCPUTime returns the CPU time of the children that have ended and for which the process has waited.
+func childrenCPUTime(s procfs.ProcStat) time.Duration { return time.Duration(s.CUTime+s.CSTime) * tick }
 
 // TreeUsage returns the usage of a process together with its descendants. For descendants that have ended
 // it includes only the CPU time. Memory that several processes share counts once. PeakRSS is unknown and
@@ -65,7 +65,7 @@ func TreeUsage(pid int) (total Usage, err error) {
 		if !ok || !descends(stats, p.PID, pid) {
 			continue
 		}
-		total.CPU += own(s) + children(s)
+		total.CPU += ownCPUTime(s) + childrenCPUTime(s)
 		if memory, err := p.ProcSMapsRollup(); err == nil {
 			total.RSS += int64(memory.Pss)
 		}

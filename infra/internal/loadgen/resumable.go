@@ -275,10 +275,10 @@ func (s *session) concatenate(ctx context.Context) bool {
 	return ok
 }
 
-// again handles the failure of a request that may have begun a job. If the server has refused the request for good,
-// again records a violation and returns false. Otherwise it is unknown whether a job has begun: again records that,
-// waits, and reports whether the client may start over.
-func (s *session) again(ctx context.Context, what string, err error) bool {
+// mayStartOver handles the failure of a request that may have begun a job. If the server has refused the request for good,
+// mayStartOver records a violation and returns false. Otherwise it is unknown whether a job has begun: mayStartOver records
+// that, waits, and reports whether the client may start over.
+func (s *session) mayStartOver(ctx context.Context, what string, err error) bool {
 	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)
 		return false
@@ -294,7 +294,7 @@ func (s *session) sendDraft(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		header, location, err := s.createDraft(ctx, whole)
 		if location == "" {
-			if !s.again(ctx, "begin of an upload by the draft", err) {
+			if !s.mayStartOver(ctx, "begin of an upload by the draft", err) {
 				return false
 			}
 			continue

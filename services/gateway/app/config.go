@@ -124,7 +124,7 @@ func (c *Config) Check() error {
 	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket), c.Access.CheckAddress(c.Addr))
 }
 
-// warn logs a contradiction that makes some uploads impossible and leaves the others possible.
+// warn logs a contradiction that makes some uploads impossible, but not all.
 func (c *Config) warn(log zerolog.Logger) {
 	if c.MaxUploadBytes > c.Bus.StagingMaxBytes {
 		log.Warn().Int64("max_upload_bytes", c.MaxUploadBytes).Int64("staging_max_bytes", c.Bus.StagingMaxBytes).

@@ -51,8 +51,8 @@ func (l *testJob) untilGone() {
 	})
 }
 
-// untilErased waits until the log of the job contains erased and the tracker answers 410 for the
-// job.
+// untilErased waits until the log of the job contains the event `erased` and the tracker answers
+// 410 for the job.
 func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {

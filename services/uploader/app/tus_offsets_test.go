@@ -132,8 +132,9 @@ func TestLengthsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-// In chunks, a request does not state its size, so the server finds out at the end that there are too
-// many bytes. The client is told that the upload is refused, so no job may begin.
+// In chunks, a request does not state its size, so the server finds out only at the end of the
+// request that there are too many bytes. The client is told that the upload is refused, so no job
+// may begin.
 func TestARequestWithMoreBytesThanTheUploadLacksDoesNotCompleteIt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

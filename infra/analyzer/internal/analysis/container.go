@@ -81,7 +81,7 @@ func demuxer(mediaType string) string {
 
 // tolerance is the largest difference, in seconds, between the length that the container states and the length of the
 // decoded samples at which the stated length is used. It is about the length of a packet: decoders may add or drop a
-// packet at the start and at the end.
+// packet at the start and at the end of a recording.
 const tolerance = 0.1
 
 // seconds returns the length of a recording: the length that the container states, if that differs from the length of

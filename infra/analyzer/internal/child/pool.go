@@ -65,7 +65,8 @@ func (p *Pool[P]) Take(ctx context.Context) (P, error) {
 	return process, nil
 }
 
-// pop removes the idle process that was used last and returns it, so that the others stay idle for long and are ended.
+// pop removes the idle process that was used last and returns it, so that the other idle processes stay idle for long
+// and are ended.
 func (p *Pool[P]) pop() (process P, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

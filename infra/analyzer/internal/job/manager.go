@@ -74,8 +74,8 @@ func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id
 // no job has the id.
 func (m *Manager) Cancel(id string) bool { return m.registry.cancel(id) }
 
-// Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted jobs up to the grace period,
-// cancels the rest, and returns.
+// Run processes jobs until ctx ends. Then it accepts no more jobs, waits up to the grace period until the accepted jobs
+// have ended, cancels those that have not, and returns.
 func (m *Manager) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)

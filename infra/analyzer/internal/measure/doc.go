@@ -1,5 +1,5 @@
 // Package measure contains the meters of the analysis. Each meter reads samples block by block and returns its values at
-// the end.
+// the end of the recording.
 //
 // The documentation of a meter cites the source of its method. Most meters read the mono mix (the mean of the channels);
 // the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of silence, the

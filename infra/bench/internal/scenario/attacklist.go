@@ -76,8 +76,8 @@ var errNoJob = errors.New("the upload was not accepted")
 // preparedIn is the time limit in which the job that an attack prepares must end.
 const preparedIn = 30 * time.Second
 
-// until waits until the job that was prepared has the given status.
-func (a *attacker) until(ctx context.Context, status string) error {
+// awaitStatus waits until the job that was prepared has the given status.
+func (a *attacker) awaitStatus(ctx context.Context, status string) error {
 	ctx, cancel := context.WithTimeout(ctx, preparedIn)
 	defer cancel()
 	for {
@@ -97,7 +97,7 @@ func (a *attacker) failing(ctx context.Context) error {
 	if a.job = a.upload(ctx, "comments.ogg", hostile.Ogg()); a.job == "" {
 		return errNoJob
 	}
-	return a.until(ctx, "failed")
+	return a.awaitStatus(ctx, "failed")
 }
 
 func (a *attacker) retries(ctx context.Context) {
@@ -230,7 +230,7 @@ func (a *attacker) largeResult(ctx context.Context) error {
 	if err := a.stub.Complete(ctx, a.job, resultOf(12<<20)); err != nil {
 		return err
 	}
-	return a.until(ctx, "completed")
+	return a.awaitStatus(ctx, "completed")
 }
 
 func (a *attacker) readers(ctx context.Context) {

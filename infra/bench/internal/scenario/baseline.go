@@ -29,8 +29,8 @@ type baseline struct {
 	took *Samples
 }
 
-// beside returns the figure, a percentile of Sori's times, with the same percentile of the baseline's times.
-func (f baseline) beside(figure Figure, p float64) Figure {
+// withBaseline returns the figure, a percentile of Sori's times, with the same percentile of the baseline's times.
+func (f baseline) withBaseline(figure Figure, p float64) Figure {
 	if f.took != nil {
 		figure.Baseline = inMilliseconds(f.took.Percentile(p))
 	}

@@ -42,13 +42,13 @@ func hits(ctx context.Context, b *Bench) (err error) {
 	if r.cached != size.Jobs {
 		return fmt.Errorf("%w: %d of %d were", errNotCached, r.cached, size.Jobs)
 	}
-	b.add(f.beside(milliseconds("hits", "upload acknowledged p50", r.acks.Percentile(50), Bound{}), 50))
+	b.add(f.withBaseline(milliseconds("hits", "upload acknowledged p50", r.acks.Percentile(50), Bound{}), 50))
 	for _, p := range []float64{50, 99} {
 		bound := Bound{}
 		if p == 50 {
 			bound = atMost(hitIn)
 		}
-		b.add(f.beside(milliseconds("hits", fmt.Sprintf("upload to last frame p%.0f", p), r.ends.Percentile(p), bound), p))
+		b.add(f.withBaseline(milliseconds("hits", fmt.Sprintf("upload to last frame p%.0f", p), r.ends.Percentile(p), bound), p))
 	}
 	for _, s := range r.stages {
 		b.add(milliseconds("hits", "  of it "+s.name+" p50", s.took.Percentile(50), Bound{}))

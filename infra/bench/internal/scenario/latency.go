@@ -30,10 +30,10 @@ func latency(ctx context.Context, b *Bench) error {
 		return err
 	}
 	for _, p := range []float64{50, 99} {
-		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload acknowledged p%.0f", p), r.acks.Percentile(p), Bound{}), p))
+		b.add(f.withBaseline(milliseconds("latency", fmt.Sprintf("upload acknowledged p%.0f", p), r.acks.Percentile(p), Bound{}), p))
 	}
 	for _, p := range []float64{50, 99} {
-		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload to last frame p%.0f, instant analysis", p), r.ends.Percentile(p), Bound{}), p))
+		b.add(f.withBaseline(milliseconds("latency", fmt.Sprintf("upload to last frame p%.0f, instant analysis", p), r.ends.Percentile(p), Bound{}), p))
 	}
 	for _, s := range r.stages {
 		b.add(milliseconds("latency", "  of it "+s.name+" p50", s.took.Percentile(50), Bound{}))

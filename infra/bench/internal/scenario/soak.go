@@ -16,8 +16,8 @@ import (
 // memory to the system at once.
 const soakTolerance = 8
 
-// soak runs many jobs and compares the services' memory after the warm-up with that at the end. Each client waits for the end
-// of its job before the next upload, so that the amount of concurrent work stays constant.
+// soak runs many jobs and compares the services' memory after the warm-up with that after the last job. Each client waits for
+// the end of its job before the next upload, so that the amount of concurrent work stays constant.
 func soak(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 10_000, Concurrent: 48, Bytes: 16_000})
 	b.Say("soak: %d jobs of %d bytes, %d at a time", size.Jobs, size.Bytes, size.Concurrent)
@@ -51,7 +51,7 @@ func soak(ctx context.Context, b *Bench) error {
 			continue
 		}
 		b.add(Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
-			Value: late.of(name) - warm.of(name), Bound: Bound{AtMost: soakTolerance}})
+			Value: late.meanRSS(name) - warm.meanRSS(name), Bound: Bound{AtMost: soakTolerance}})
 	}
 	return nil
 }
@@ -87,5 +87,5 @@ func (a *average) add(uses []target.Use) {
 	}
 }
 
-// of returns the mean RSS of a process in MiB.
-func (a *average) of(name string) float64 { return a.sum[name] / float64(max(a.count, 1)) }
+// meanRSS returns the mean RSS of a process in MiB.
+func (a *average) meanRSS(name string) float64 { return a.sum[name] / float64(max(a.count, 1)) }

@@ -53,11 +53,11 @@ func (b *Bench) latencies(name string, r *run, f baseline) {
 		if p == 100 {
 			label = "max"
 		}
-		b.add(f.beside(milliseconds(name, "upload acknowledged "+label, r.acks.Percentile(p), Bound{}), p))
+		b.add(f.withBaseline(milliseconds(name, "upload acknowledged "+label, r.acks.Percentile(p), Bound{}), p))
 	}
 	for _, p := range []float64{50, 99} {
 		label := fmt.Sprintf("upload to last frame p%.0f (SSE, %d streams)", p, r.ends.Len())
-		b.add(f.beside(milliseconds(name, label, r.ends.Percentile(p), Bound{}), p))
+		b.add(f.withBaseline(milliseconds(name, label, r.ends.Percentile(p), Bound{}), p))
 	}
 	b.add(milliseconds(name, "first frame p99 (under this load)", r.firsts.Percentile(99), Bound{}))
 }

@@ -58,8 +58,8 @@ func (c *Completions) receive(msg *nats.Msg) {
 	}
 }
 
-// of returns the completion of a job. The job may not have ended yet.
-func (c *Completions) of(job string) *completion {
+// completionOf returns the completion of a job. The job may not have ended yet.
+func (c *Completions) completionOf(job string) *completion {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.jobs[job] == nil {
@@ -70,7 +70,7 @@ func (c *Completions) of(job string) *completion {
 
 // add records the end of a job, unless it is recorded already.
 func (c *Completions) add(job client.Job) {
-	done := c.of(job.JobID)
+	done := c.completionOf(job.JobID)
 	done.once.Do(func() {
 		done.job = job
 		close(done.ended)
@@ -100,7 +100,7 @@ func (c *Completions) Wait(ctx context.Context, api *client.Client, jobs ...stri
 }
 
 func (c *Completions) wait(ctx context.Context, api *client.Client, job string) (client.Job, error) {
-	done := c.of(job)
+	done := c.completionOf(job)
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -238,23 +238,23 @@ func TestASquattersShelterIsRefused(t *testing.T) {
 		t.Skip("only root can make a folder that belongs to somebody else")
 	}
 	path := filepath.Join(openDir(t), "sori-x")
-	if err := own(path); err != nil {
+	if err := createOwned(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := own(path); err != nil {
+	if err := createOwned(path); err != nil {
 		t.Errorf("our own folder is refused: %v", err)
 	}
 	if err := os.Chown(path, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	if err := own(path); err == nil {
+	if err := createOwned(path); err == nil {
 		t.Error("a folder of another user was accepted")
 	}
 	link := path + "-link"
 	if err := os.Symlink(t.TempDir(), link); err != nil {
 		t.Fatal(err)
 	}
-	if err := own(link); err == nil {
+	if err := createOwned(link); err == nil {
 		t.Error("a link was accepted")
 	}
 }

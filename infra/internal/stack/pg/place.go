@@ -55,7 +55,7 @@ func settle(dir, fallbackDir string, log zerolog.Logger) (place, *proc.Lock, err
 			return at, nil, err
 		}
 	}
-	if err = own(filepath.Dir(at.folder)); err != nil {
+	if err = createOwned(filepath.Dir(at.folder)); err != nil {
 		return at, nil, err
 	}
 	lock, err := proc.AcquireLock(filepath.Join(filepath.Dir(at.folder), lockName))
@@ -176,7 +176,7 @@ func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(dir))
 	outer := filepath.Join(fallbackDir, "sori-"+hex.EncodeToString(sum[:6]))
-	if err := own(outer); err != nil {
+	if err := createOwned(outer); err != nil {
 		return "", err
 	}
 	folder := filepath.Join(outer, folderName)
@@ -191,9 +191,9 @@ func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 	return folder, nil
 }
 
-// own creates a folder in a parent folder to which every user may write. If path exists, own returns an error unless it is a
-// folder that belongs to the current user and to which nobody else may write.
-func own(path string) error {
+// createOwned creates a folder in a parent folder to which every user may write. If path exists, createOwned returns an error
+// unless it is a folder that belongs to the current user and to which nobody else may write.
+func createOwned(path string) error {
 	err := os.Mkdir(path, 0o711)
 	if err == nil {
 		err = os.Chmod(path, 0o711) // regardless of the umask

@@ -14,7 +14,7 @@ import (
 
 // recordOutcome ends a job with the outcome of its newest attempt. The outcome comes from a
 // callback, the status URL or the answer to the request. The outcome of an old attempt is published
-// as discarded and changes nothing.
+// as the event `discarded` and changes nothing.
 func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	disposition, err := d.appendOutcome(ctx, job, attempt, r)
 	if err == nil && disposition == Stale {

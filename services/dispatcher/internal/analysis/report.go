@@ -21,7 +21,7 @@ const (
 
 // normalizeStatus maps a status to one of the three statuses of a report. It accepts the words that
 // analysis servers and job queues use, in any case and with any separator. The words for an
-// analysis that was stopped without a result map to failed. An unknown word maps to "".
+// analysis that was stopped without a result map to "failed". An unknown word maps to "".
 func normalizeStatus(word string) string {
 	switch strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(word)) {
 	case "completed", "complete", "success", "successful", "succeeded", "succeed", "done", "ok", "finished", "finish", "processed":

@@ -39,10 +39,10 @@ func (p *params) page() catalogue.Page {
 // name reads a name from the query and normalizes it as stored names are normalized.
 func (p *params) name(name string) string { return p.normalized(name, p.Get(name)) }
 
-// without reports whether the query has expand=none: then the entries of the list do not contain
-// other entries, such as the scripts of tokens. The parameter contained is the only other valid
-// value of expand, and the default.
-func (p *params) without(contained string) bool {
+// excludesEntries reports whether the query has expand=none: then the entries of the list do not
+// contain other entries, such as the scripts of tokens. The parameter contained is the only other
+// valid value of expand, and the default.
+func (p *params) excludesEntries(contained string) bool {
 	expand := p.Get("expand")
 	if expand != "" && expand != contained && expand != "none" {
 		p.Refuse("expand", fmt.Sprintf("must be %q or %q", contained, "none"))

@@ -100,7 +100,7 @@ func (h tokens) list(c *fiber.Ctx) error {
 	q := newParams(c)
 	f := catalogue.Filter{
 		Category: q.name("category"), Actor: q.name("actor_name"), Search: q.name("q"),
-		WithoutScripts: q.without("scripts"),
+		WithoutScripts: q.excludesEntries("scripts"),
 	}
 	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Token], error) {
 		return h.reader.Tokens(ctx, f, p)

@@ -13,7 +13,7 @@ import (
 )
 
 // listener keeps track of its open connections, so that a shutdown can close the unused ones at
-// once, close the others at the end of the grace, and wait until all are closed.
+// once, close those in use at the end of the grace period, and wait until all are closed.
 type listener struct {
 	net.Listener
 	reading minrate.Limit // least rate at which clients must read answers

@@ -74,7 +74,7 @@ type State struct {
 func (r *Rate) Take(client string, now time.Time) (State, error) {
 	s, allowed := r.take(r.secret.key(client), now)
 	if !allowed {
-		return s, Exceeded(r.what, s.until(1))
+		return s, Exceeded(r.what, s.delay(1))
 	}
 	return s, nil
 }
@@ -117,8 +117,8 @@ func (r *Rate) subtract(taken map[key]int, n int, now time.Time) {
 	}
 }
 
-// until returns how long the client must wait until it may send n requests at once.
-func (s State) until(n int) time.Duration {
+// delay returns how long the client must wait until it may send n requests at once.
+func (s State) delay(n int) time.Duration {
 	return time.Duration(max(0, float64(n)-s.remaining) / float64(s.rate.limit) * float64(time.Second))
 }
 
@@ -130,7 +130,7 @@ func (s State) Policy() string {
 
 // Limit returns the item of the header RateLimit; see Policy.
 func (s State) Limit() string {
-	return fmt.Sprintf(`"%s";r=%d;t=%d`, s.rate.name, int(max(0, s.remaining)), int(math.Ceil(s.until(s.rate.quota).Seconds())))
+	return fmt.Sprintf(`"%s";r=%d;t=%d`, s.rate.name, int(max(0, s.remaining)), int(math.Ceil(s.delay(s.rate.quota).Seconds())))
 }
 
 // bucket returns the token bucket of a client. The caller must hold the lock.

@@ -128,8 +128,8 @@ func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 }
 
 // compressedFile returns a file that is in memory, compressed with gzip, which nearly all clients
-// accept. For the others it is decompressed once: Swagger UI has 1.4 MB, and requests without
-// Accept-Encoding could otherwise keep the process busy and its memory full.
+// accept. For the other clients it is decompressed once: Swagger UI has 1.4 MB, and requests
+// without Accept-Encoding could otherwise keep the process busy and its memory full.
 func compressedFile(name string, compressed []byte) file {
 	decompressed := sync.OnceValues(func() ([]byte, error) { return decompress(compressed) })
 	return file{

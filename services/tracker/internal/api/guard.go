@@ -30,8 +30,8 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // jobHandler handles a request about a job to which the principal has access.
 type jobHandler func(w http.ResponseWriter, r *http.Request, id string) error
 
-// all makes a route that is about no single job, such as a list.
-func (a *API) all(h handler) handler {
+// forNoJob makes a route that is about no single job, such as a list.
+func (a *API) forNoJob(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, err := a.signed(w, r, "")
 		if err != nil {

@@ -56,14 +56,14 @@ func (d Deadlines) rule(now, followed time.Time) Rule {
 		if log.Attempt() == 0 && now.Sub(followed) < max(d.Dispatch, minFollow) {
 			return nil, nil
 		}
-		return d.over(log, from.Event.Name(), now.Sub(from.Time)), nil
+		return d.overdueEvent(log, from.Event.Name(), now.Sub(from.Time)), nil
 	}
 }
 
-// over returns the event to append because a deadline has passed; nil if none has passed. The
-// parameter last is the type of the event that began the current stage, and took is the time since
-// that event.
-func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) event.Event {
+// overdueEvent returns the event to append because a deadline has passed; nil if none has passed.
+// The parameter last is the type of the event that began the current stage, and took is the time
+// since that event.
+func (d Deadlines) overdueEvent(log event.Log, last event.Name, took time.Duration) event.Event {
 	id, attempt := log[0].Event.Job(), log.Attempt()
 	stored, inBucket := event.Last[event.Stored](log)
 	switch {

@@ -26,8 +26,8 @@ func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
 //
 //  1. If the job has not ended and its record would be wrong without the event, Fail appends the
 //     event `failed` to the log.
-//  2. If the event is terminal, received or expired, Fail records a placeholder at the event's
-//     sequence. A replay of the event replaces the placeholder (job.Record.Merge).
+//  2. If the event is terminal, or is `received` or `expired`, Fail records a placeholder at the
+//     event's sequence. A replay of the event replaces the placeholder (job.Record.Merge).
 //  3. Progress events, and events that only a newer release knows, do not end a job.
 func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error {
 	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}

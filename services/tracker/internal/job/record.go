@@ -27,8 +27,8 @@ func Entries(log event.Log) []Entry {
 }
 
 // Record has all facts about a job. Besides the snapshot, it has facts that clients do not see, or
-// that Merge needs because events may arrive out of order. As long as received is not merged,
-// CreatedAt is zero, the version is 0, and clients do not see the record.
+// that Merge needs because events may arrive out of order. As long as the event `received` is not
+// merged, CreatedAt is zero, the version is 0, and clients do not see the record.
 type Record struct {
 	Snapshot
 

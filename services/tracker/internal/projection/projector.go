@@ -130,7 +130,7 @@ func (p *Projector) withResults(ctx context.Context, entries []job.Entry) (byJob
 	byJob = make(map[string][]job.Entry, len(entries))
 	for _, e := range entries {
 		if ev, ok := e.Event.(event.Completed); ok {
-			if e.Result, err = p.results.of(ctx, ev); err != nil {
+			if e.Result, err = p.results.resultOf(ctx, ev); err != nil {
 				return nil, nil, err
 			}
 			if ev.ResultEntry != "" {

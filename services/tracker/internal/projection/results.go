@@ -30,8 +30,8 @@ type results struct {
 	rows    Rows
 }
 
-// of returns the result of a completed event, which is in the event or in staging.
-func (r results) of(ctx context.Context, ev event.Completed) (job.Result, error) {
+// resultOf returns the result of the event `completed`, which is in the event itself or in staging.
+func (r results) resultOf(ctx context.Context, ev event.Completed) (job.Result, error) {
 	if ev.ResultEntry == "" {
 		return job.Result(ev.Result), nil
 	}

@@ -79,7 +79,8 @@ func (t *topic) update(v *Version) {
 }
 
 // read reads the record and updates the topic. If several callers want the same version at the same
-// time, the first reads for all. The others return early if their contexts end.
+// time, the first caller reads for all. Each of the other callers returns early if its context
+// ends.
 func (t *topic) read(ctx context.Context, wanted int64) error {
 	t.mu.Lock()
 	r, running := t.reads[wanted]

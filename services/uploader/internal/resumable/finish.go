@@ -36,8 +36,8 @@ func (f *Finisher) Run(ctx context.Context) error {
 }
 
 // FinishAll finishes all uploads whose bytes have all arrived, except partial and empty uploads. If
-// it fails for an upload and a retry may help, it continues with the others, and returns the first
-// such error at the end.
+// it fails for an upload and a retry may help, it continues with the other uploads, and returns the
+// first such error afterwards.
 func (c *Core) FinishAll(ctx context.Context) error {
 	all, err := c.Records.Resumable(ctx)
 	if err != nil {

@@ -182,8 +182,8 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 	return u.Fail(ctx, job, event.Failed{JobID: job, Code: f.Code, Detail: f.Detail, Retryable: f.Retryable})
 }
 
-// Fail appends failed to the log of a job, unless the recording is stored or the job has ended, and
-// removes the objects that the job does not need.
+// Fail appends the event `failed` to the log of a job, unless the recording is stored or the job
+// has ended, and removes the objects that the job does not need.
 func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Failed) error {
 	_, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, failed), nil

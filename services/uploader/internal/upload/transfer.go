@@ -193,8 +193,8 @@ func (t *transfer) publish() {
 	}
 }
 
-// remoteReader reads a recording and publishes the progress. At the end it checks the recording,
-// and returns io.EOF only if the recording may be stored.
+// remoteReader reads a recording and publishes the progress. At the end of the body it checks the
+// recording, and returns io.EOF only if the recording may be stored.
 type remoteReader struct {
 	transfer *transfer
 	body     io.Reader

@@ -143,8 +143,8 @@ func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object,
 	return meter.Info().Duration, nil
 }
 
-// appendStored appends stored, unless the recording is stored already or the job has ended, and
-// removes what the job does not need any more.
+// appendStored appends the event `stored`, unless the recording is stored already or the job has
+// ended, and removes what the job does not need any more.
 func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
 	log, err := u.Jobs.Update(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
 		return storeRecording(log, event.Stored{
@@ -175,8 +175,8 @@ func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o
 	return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
-// Fail appends failed to the log of a job, unless the recording is stored or the job has ended, and
-// removes what the job does not need.
+// Fail appends the event `failed` to the log of a job, unless the recording is stored or the job
+// has ended, and removes what the job does not need.
 func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil
