@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -99,6 +101,68 @@ func TestAnUploadBeyondABudgetIsRefusedAndOthersAreNot(t *testing.T) {
 	g.checkOverBudget(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), "stored_bytes")
 	u.set(func(u *usages) { u.stored["alice"] = 0 })
 	g.checkAccepted(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
+}
+
+// The bytes of these uploads do not go through the gateway's staging. Their length was not compared
+// with the budget, and partial uploads were accepted even if the budget was used up.
+func TestAResumableUploadBeyondABudgetIsRefusedByItsLength(t *testing.T) {
+	t.Parallel()
+	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000", "UPLOADER_URL": "http://127.0.0.1:1"})
+	u.set(func(u *usages) { u.stored["alice"], u.stored["carol"] = 9500, 10_000 })
+	begin := func(owner, path, bytes string, changes map[string]string) reply {
+		header := as(token(t, owner, nil))
+		maps.Copy(header, changes)
+		return g.do("POST", path, strings.NewReader(bytes), header)
+	}
+	named := "token_id " + base64.StdEncoding.EncodeToString(fmt.Append(nil, g.token))
+	described := fmt.Sprintf("/uploads?token_id=%d", g.token)
+	for name, r := range map[string]func(owner string, n int) reply{
+		"tus": func(owner string, n int) reply {
+			return begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Metadata": named})
+		},
+		"tus, partial": func(owner string, n int) reply {
+			return begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Concat": "partial"})
+		},
+		"the draft": func(owner string, n int) reply {
+			return begin(owner, described, "", map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Length": fmt.Sprint(n)})
+		},
+		"the draft, with all bytes": func(owner string, n int) reply {
+			return begin(owner, described, string(wav(n)), map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g.beyond(r("alice", 1000), "stored_bytes")
+			g.beyond(r("carol", 1000), "stored_bytes")
+			if got := r("alice", 400); got.StatusCode != http.StatusServiceUnavailable { // admitted; there is no uploader
+				t.Errorf("within the budget: %s %s", got.Status, got.text)
+			}
+		})
+	}
+	// Of an unknown length, an upload is admitted unless the budget is used up.
+	for owner, admitted := range map[string]bool{"alice": true, "carol": false} {
+		for name, r := range map[string]reply{
+			"deferred": begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Metadata": named}),
+			"partial":  begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Concat": "partial"}),
+			"form":     g.do("GET", fmt.Sprintf("/s3/params?metadata[token_id]=%d", g.token), nil, as(token(t, owner, nil))),
+		} {
+			if (r.StatusCode == http.StatusServiceUnavailable) != admitted {
+				t.Errorf("%s of %s: %s %s", name, owner, r.Status, r.text)
+			}
+		}
+	}
+}
+
+// A resumable upload may be larger than all of staging, which it does not use.
+func TestAResumableUploadNeedsNoBudgetOfStagedBytes(t *testing.T) {
+	t.Parallel()
+	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STAGED_BYTES": "200000000", "PRINCIPAL_STORED_BYTES": "10000000000", "UPLOADER_URL": "http://127.0.0.1:1"})
+	header := as(token(t, "alice", nil))
+	maps.Copy(header, map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Length": "5000000000"})
+	if r := g.do("POST", fmt.Sprintf("/uploads?token_id=%d", g.token), nil, header); r.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s %s", r.Status, r.text)
+	}
+	header["Upload-Length"] = "9223372036854775807"
+	g.beyond(g.do("POST", fmt.Sprintf("/uploads?token_id=%d", g.token), nil, header), "stored_bytes")
 }
 
 func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {

@@ -18,12 +18,18 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// DirectUploads admits uploads whose bytes the client sends to the bucket itself.
+// DirectUploads admits uploads that do not go through staging.
 type DirectUploads interface {
 	// Admit returns the reference files of a token. It fails if an owner may not upload to the
-	// token.
-	Admit(ctx context.Context, owner string, token int64) (upload.References, error)
+	// token. size is the size in bytes as far as it is known, at least 1.
+	Admit(ctx context.Context, owner string, token, size int64) (upload.References, error)
+
+	// AdmitPartial is Admit for an upload that names no token.
+	AdmitPartial(ctx context.Context, owner string, size int64) error
 }
+
+// unknownSize is the size of an upload whose size is not known.
+const unknownSize = 1
 
 // directUploads has the routes on which a client begins an upload to the bucket. The uploader
 // answers the requests: it gets the description of the upload in a header (package uploadrequest),
@@ -53,7 +59,7 @@ func (h directUploads) begin(c *fiber.Ctx) error {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fault.UndecodedBody(err)
 	}
-	return h.describe(c, r)
+	return h.describe(c, r, unknownSize)
 }
 
 // form begins an upload whose bytes the client sends to S3 in one request: GET /s3/params.
@@ -61,12 +67,12 @@ func (h directUploads) form(c *fiber.Ctx) error {
 	var r directRequest
 	r.FileName, r.Metadata.SHA256 = c.Query("filename"), c.Query("metadata[sha256]")
 	r.Metadata.TokenID = json.RawMessage(c.Query("metadata[token_id]"))
-	return h.describe(c, r)
+	return h.describe(c, r, unknownSize)
 }
 
 // describe checks the request for an upload and forwards it to the uploader, with a description of
-// the upload in a header.
-func (h directUploads) describe(c *fiber.Ctx, r directRequest) error {
+// the upload in a header. size is the size of the upload in bytes as far as it is known.
+func (h directUploads) describe(c *fiber.Ctx, r directRequest, size int64) error {
 	token, err := r.token()
 	if err != nil {
 		return err
@@ -74,7 +80,7 @@ func (h directUploads) describe(c *fiber.Ctx, r directRequest) error {
 	if sum, err := hex.DecodeString(r.Metadata.SHA256); err != nil || len(sum) != 0 && len(sum) != 32 {
 		return fault.ValidationFailed(fault.Violation{Pointer: "metadata/sha256", Detail: "must have 64 hexadecimal digits"})
 	}
-	references, err := h.core.Admit(c.UserContext(), principal.From(c.UserContext()).Owner, token)
+	references, err := h.core.Admit(c.UserContext(), principal.From(c.UserContext()).Owner, token, size)
 	if err != nil {
 		return err
 	}

@@ -66,8 +66,8 @@ func dropBody(h *fasthttp.RequestHeader) {
 	h.SetConnectionClose()
 }
 
-// declaredLength returns the length that the header of a request declares; -1 if it declares none.
-func declaredLength(c *fiber.Ctx) int64 {
+// DeclaredLength returns the length that the header of a request declares; -1 if it declares none.
+func DeclaredLength(c *fiber.Ctx) int64 {
 	if n, err := strconv.ParseInt(c.Get(DeclaredLengthHeader), 10, 64); err == nil {
 		return n
 	}
@@ -112,7 +112,7 @@ type Body struct {
 // TooLarge.
 func NewBody(c *fiber.Ctx, limit int64, t BodyLimits) *Body {
 	b := &Body{
-		ctx: c.Context(), length: declaredLength(c), limit: limit,
+		ctx: c.Context(), length: DeclaredLength(c), limit: limit,
 		pace:     minrate.Limit{BytesPerSecond: t.MinRate, Lag: t.Idle}.Meter(),
 		deadline: time.Now().Add(t.Total), r: c.Context().RequestBodyStream(),
 	}

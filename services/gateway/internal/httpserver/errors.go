@@ -48,7 +48,7 @@ const maxRest = 256 << 10
 // can read the response. If more than 256 KiB of the body may be unread, the response announces the
 // close: otherwise the client may send its next request on a connection that is being closed.
 func Linger(c *fiber.Ctx) {
-	if n := declaredLength(c); n < 0 || n > maxRest {
+	if n := DeclaredLength(c); n < 0 || n > maxRest {
 		c.Context().SetConnectionClose()
 	}
 	if inner, ok := c.Context().Conn().(*conn); ok {

@@ -143,6 +143,25 @@ func (q *Quotas) Reserve(ctx context.Context, owner, job string, size int64) (*R
 	return r, nil
 }
 
+// Check checks whether an upload of a size in bytes, at least 1, may begin that does not go through
+// staging. It fails with fault.RateLimited if the upload would exceed the budget of stored bytes, or if
+// another budget is used up. It reserves nothing: such an upload may take hours.
+func (q *Quotas) Check(ctx context.Context, owner string, size int64) error {
+	if q == nil || owner == "" || q.limits == (Limits{}) {
+		return nil
+	}
+	return q.admit(ctx, owner, func(a *account, known bool) error {
+		if !known {
+			q.unknown()
+			return nil
+		}
+		if err := a.check(Limits{Stored: q.limits.Stored}, size, 0); err != nil {
+			return err
+		}
+		return a.check(q.limits, 1, 1)
+	})
+}
+
 // Staged sets the actual size of the upload, in bytes, when its bytes are staged. It fails like
 // Reserve if the upload is larger than the size given to Reserve and exceeds a budget.
 func (r *Reservation) Staged(ctx context.Context, size int64) error {
@@ -337,4 +356,4 @@ func (a *account) check(l Limits, bytes, jobs int64) error {
 	return nil
 }
 
-func exceeds(limit, used, more int64) bool { return limit > 0 && used+more > limit }
+func exceeds(limit, used, more int64) bool { return limit > 0 && more > limit-used }

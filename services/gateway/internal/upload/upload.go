@@ -224,15 +224,22 @@ func (c *Core) begin(ctx context.Context, received event.Received, key *Key, ope
 }
 
 // Admit returns the reference files of a token. It fails if an owner may not upload to the token
-// now. It is for uploads whose bytes do not pass through the gateway.
-func (c *Core) Admit(ctx context.Context, owner string, token int64) (References, error) {
+// now. It is for uploads that do not go through staging. size is the size in bytes as far as it is
+// known, at least 1.
+func (c *Core) Admit(ctx context.Context, owner string, token, size int64) (References, error) {
 	references, err := c.References(ctx, token)
 	if err != nil {
 		return references, err
 	}
-	reserved, err := c.reserve(ctx, event.Received{Owner: owner}, 1)
-	reserved.Release()
-	return references, err
+	return references, c.AdmitPartial(ctx, owner, size)
+}
+
+// AdmitPartial is Admit for an upload that is concatenated with others, and names no token.
+func (c *Core) AdmitPartial(ctx context.Context, owner string, size int64) error {
+	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
+		return errReserve
+	}
+	return c.quotas.Check(ctx, owner, size)
 }
 
 // References returns the reference files of a token. It fails with fault.NotFound if there is no
