@@ -59,7 +59,7 @@ func acknowledge(results json.RawMessage) bool {
 	acknowledges := false
 	for name, value := range members {
 		switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name)) {
-		case "jobid", "taskid", "requestid", "id":
+		case "jobid", "taskid", "requestid", "analysisjobid", "analysisid", "id":
 			acknowledges = true
 		case "message", "progress":
 		case "status", "state":

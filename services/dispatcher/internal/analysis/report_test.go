@@ -51,6 +51,7 @@ func TestAnAnswerThatWrapsAnAcknowledgementIsNoOutcome(t *testing.T) {
 		`{"result":{"taskId":"a-17"},"success":true,"error":null,"unAuthorizedRequest":false}`: "",
 		`{"jsonrpc":"2.0","result":{"job_id":17,"status":"queued"},"id":1}`:                    "",
 		`{"status":"success","result":{"id":"a-17","message":"queued"}}`:                       "",
+		`{"result":{"job_id":"a-17","analysis_id":"b"}}`:                                       "",
 		`{"result":"{\"task-id\":\"a-17\"}"}`:                                                  "",
 		`{"result":{"id":"a-17","status":"completed"}}`:                                        statusCompleted,
 		`{"result":{"id":"a-17","score":0.5}}`:                                                 statusCompleted,

@@ -17,7 +17,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -127,10 +126,10 @@ func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Accep
 	case <-ctx.Done():
 		return analysis.Acceptance{}, unavailable(fmt.Errorf("wait to send an analysis request: %w", ctx.Err()), 0)
 	}
-	return throughBreaker(ctx, c.breaker, func() (analysis.Acceptance, error) { return c.post(req) })
+	return throughBreaker(ctx, c.breaker, func() (analysis.Acceptance, error) { return c.post(req, r.JobID) })
 }
 
-func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
+func (c *Client) post(req *http.Request, job string) (analysis.Acceptance, error) {
 	var written atomic.Bool // if the whole request was written, the server may have accepted it
 	var writes atomic.Int32 // how often the whole request was written
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
@@ -152,7 +151,7 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		answer, err := c.read(resp) // the request is accepted even if the body cannot be read
-		return analysis.Acceptance{ServerID: cmp.Or(parseServerID(answer), c.serverIDIn(resp)), Answer: answer, Unread: err}, nil
+		return analysis.Acceptance{ServerID: cmp.Or(parseServerID(answer, job), c.serverIDIn(resp)), Answer: answer, Unread: err}, nil
 	}
 	answer, readErr := readError(resp)
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr, int(writes.Load()) > 1+redirects(resp))
@@ -225,97 +224,4 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 		form.Set(k, v)
 	}
 	return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
-}
-
-// maxServerID is the largest length of the server's id of an analysis, in runes.
-const maxServerID = 200
-
-// ids are the members in which servers return the id of an analysis.
-type ids struct {
-	JobID       json.RawMessage `json:"job_id"`
-	CamelJobID  json.RawMessage `json:"jobId"`
-	TaskID      json.RawMessage `json:"task_id"`
-	CamelTaskID json.RawMessage `json:"taskId"`
-	ID          json.RawMessage `json:"id"` // in an answer that wraps another, it may be the id of the request
-}
-
-// named returns the id in the first member but ID that has one; "" if none has.
-func (i ids) named() string {
-	for _, raw := range []json.RawMessage{i.JobID, i.CamelJobID, i.TaskID, i.CamelTaskID} {
-		if id := serverID(raw); id != "" {
-			return id
-		}
-	}
-	return ""
-}
-
-// idsIn returns the ids in an object, and none in any other value.
-func idsIn(raw json.RawMessage) (found ids) {
-	if json.Unmarshal(raw, &found) != nil {
-		return ids{}
-	}
-	return found
-}
-
-// parseServerID returns the server's id of the analysis from an acceptance, or "" if it has none. Some
-// frameworks wrap every answer in a member result or data, which then has the id. The member id counts
-// only if no other has an id, and not beside an error, since it may be that of the request, as in
-// JSON-RPC.
-func parseServerID(answer []byte) string {
-	var a struct {
-		Error  json.RawMessage `json:"error"`
-		Result json.RawMessage `json:"result"`
-		Data   json.RawMessage `json:"data"`
-		Name   json.RawMessage `json:"name"`
-	}
-	if json.Unmarshal(answer, &a) != nil {
-		return ""
-	}
-	top := idsIn(answer)
-	if analysis.IsError(a.Error) {
-		return top.named()
-	}
-	result, data := idsIn(a.Result), idsIn(a.Data)
-	return cmp.Or(top.named(), result.named(), data.named(), serverID(top.ID), serverID(result.ID), serverID(data.ID), operationID(a.Name))
-}
-
-// operationID returns the id in the name of a long-running operation, as Google's services return it:
-// operations/17, or a longer path that ends so. It returns "" for any other name.
-func operationID(name json.RawMessage) string {
-	if _, id, ok := strings.Cut(serverID(name), "operations/"); ok {
-		return id
-	}
-	return ""
-}
-
-// serverIDIn returns the server's id of the analysis from the headers of an acceptance that have the URL
-// of its status: Operation-Location and Azure-AsyncOperation of Azure's services, and Location.
-func (c *Client) serverIDIn(resp *http.Response) string {
-	if !c.status.needsServerID() {
-		return ""
-	}
-	for _, name := range []string{"Operation-Location", "Azure-AsyncOperation", "Location"} {
-		if reference, err := resp.Request.URL.Parse(resp.Header.Get(name)); err == nil && resp.Header.Get(name) != "" {
-			if id := c.status.serverIDIn(reference); id != "" {
-				return id
-			}
-		}
-	}
-	return ""
-}
-
-// serverID returns an id, which may be a string or a number. The digits of a number are returned as
-// the server sent them. It returns "" if raw is no id, or one that cannot be sent back.
-func serverID(raw json.RawMessage) string {
-	var number json.Number
-	var text string
-	switch {
-	case json.Unmarshal(raw, &text) == nil:
-	case json.Unmarshal(raw, &number) == nil:
-		text = number.String()
-	}
-	if text != analysis.Sanitize(text, maxServerID) { // sanitizing would change the id
-		return ""
-	}
-	return text
 }

@@ -40,6 +40,13 @@ func TestTheServersIDIsFoundUnderEveryUsualName(t *testing.T) {
 		`{"name":"operations/a-17","done":false}`:         "a-17",
 		`{"name":"projects/p/operations/17"}`:             "17",
 		`{"id":1,"name":"operations/a-17"}`:               "1",
+		`{"analysis_job_id":"a-17","job_id":"other"}`:     "a-17",
+		`{"analysisId":17}`:                               "17",
+		`{"job_id":"our-job","task_id":"a-17"}`:           "a-17",
+		`{"job_id":"our-job","id":17}`:                    "our-job",
+		`{"job_id":"our-job","data":{"taskId":"a-17"}}`:   "a-17",
+		`{"job_id":"our-job","status":"accepted"}`:        "our-job",
+		`{"job_id":"our-job","error":"slow disk"}`:        "our-job",
 		`{"name":"speech-analyzer"}`:                      "",
 		`{"name":"operations/"}`:                          "",
 		`{"name":{"a":"operations/1"}}`:                   "",
@@ -47,7 +54,7 @@ func TestTheServersIDIsFoundUnderEveryUsualName(t *testing.T) {
 		`[1]`:                                             "",
 		`OK`:                                              "",
 	} {
-		if id := parseServerID([]byte(answer)); id != want {
+		if id := parseServerID([]byte(answer), "our-job"); id != want {
 			t.Errorf("%.80s: %q", answer, id)
 		}
 	}
