@@ -153,6 +153,8 @@ func koreanOfForm(english string) string {
 		return "폼에 헤더를 읽을 수 없는 필드가 있습니다."
 	case "The form holds more than 128 KiB beside the file.":
 		return "폼에 파일 외의 내용이 128 KiB보다 많습니다."
+	case "The file is text, not audio. Send the bytes of the recording, not its name, its URL or its Base64.":
+		return "파일이 오디오가 아니라 텍스트입니다. 파일 이름이나 URL, Base64가 아니라 녹음의 바이트를 그대로 보내 주세요."
 	case "The form has only a chunk of a file. Turn chunking off in your upload library, or use a resumable upload (GET /limits).":
 		return "폼에 파일의 조각 하나만 있습니다. 업로드 라이브러리의 청크 기능을 끄거나, 재개 가능한 업로드(GET /limits)를 사용해 주세요."
 	case `The request has no Content-Type. Send multipart/form-data with the file in a part named "file".`:

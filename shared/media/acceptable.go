@@ -2,6 +2,8 @@ package media
 
 import (
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 
 	"sori.internal/shared/fault"
 )
@@ -14,7 +16,11 @@ func Recognize(head []byte) (mediaType string, err error) {
 		return "", fault.New(fault.Invalid, "empty-file", "The file is empty.")
 	}
 	mediaType, ok := Sniff(head)
-	if !ok {
+	switch {
+	case !ok && isText(head):
+		return "", fault.New(fault.Unsupported, "unsupported-audio",
+			"The file is text, not audio. Send the bytes of the recording, not its name, its URL or its Base64.")
+	case !ok:
 		return "", fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
 	}
 	meter := NewMeter(-1)
@@ -24,6 +30,26 @@ func Recognize(head []byte) (mediaType string, err error) {
 		return mediaType, nil
 	}
 	return mediaType, CheckDecodable(info)
+}
+
+// textHead is the number of bytes by which a text is recognised.
+const textHead = 512
+
+// isText reports whether a file begins as a text does. Clients send a text instead of a recording by
+// mistake: curl without the @ before the name of the file, pages that append "[object Object]" to a form,
+// or apps that send the URI of a file or Base64.
+func isText(head []byte) bool {
+	for s := string(head[:min(len(head), textHead)]); s != ""; {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			return len(s) < utf8.UTFMax && len(head) > textHead // the last character may be cut
+		}
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return false
+		}
+		s = s[n:]
+	}
+	return true
 }
 
 // CheckDecodable fails with fault.Unsupported for a recording whose codec is known and cannot be
