@@ -3,13 +3,16 @@
 package tools_test
 
 import (
+	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 )
@@ -51,7 +54,7 @@ func TestALongNameStaysInsideItsFrameOnANarrowPhone(t *testing.T) {
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
 	v.loadsFonts()
-	v.look(size{"narrowest phone", 320, 640, 1}, "light")
+	v.look(narrowest, "light")
 	inside := func(frame, content string) {
 		t.Helper()
 		v.sees(`document.querySelector('` + content + `')`)
@@ -73,6 +76,32 @@ func TestALongNameStaysInsideItsFrameOnANarrowPhone(t *testing.T) {
 	v.do(chromedp.Evaluate[chromedp.Void]("location.hash = '#/'"))
 	inside(".note", ".note p")
 	door.Restore()
+}
+
+func TestALongNameLeavesTheProgressOnTheScreenOfAPhone(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.loadsFonts()
+	v.look(narrowest, "light")
+	// A file system may have no file with such a name, but some have, and pages make files of any name.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const chunk = new Uint8Array(` + strconv.Itoa(tooLong) + `);
+		chunk.set(Uint8Array.from(atob('` + base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second)[:1000]) + `'), c => c.charCodeAt(0)));
+		const data = new DataTransfer();
+		data.items.add(new File([chunk], '긴이름'.repeat(100) + '.wav'));
+		document.querySelector('.drop').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+	})()`))
+	v.reads("Ready to analyse")
+	held := door.Hold(heldBytes)
+	v.presses("Analyse recording")
+	<-held
+	const bar = `document.querySelector('[role=progressbar]').getBoundingClientRect().bottom < innerHeight`
+	v.sees(`location.hash.startsWith('#/uploads/') && ` + bar)
+	door.Restore()
+	v.sees(`location.hash.startsWith('#/jobs/') && document.querySelector('h1').textContent.length > 200 && ` + bar)
+	v.sees(`document.querySelector('h1').title === document.querySelector('h1').textContent`)
 }
 
 func TestTheTimesOfALineAreInOrderBesideANameFromRightToLeft(t *testing.T) {

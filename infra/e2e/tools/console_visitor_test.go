@@ -209,6 +209,9 @@ var (
 	desktop = size{"desktop", 1280, 900, 1}
 	phone   = size{"phone", 390, 844, 2}
 	narrow  = size{"narrow phone", 360, 740, 2}
+
+	// narrowest is a small phone, or a window of 1280 pixels whose page is enlarged to 400 %.
+	narrowest = size{"narrowest phone", 320, 640, 1}
 )
 
 // look changes the size of the visitor's screen and the colour scheme.

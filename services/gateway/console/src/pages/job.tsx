@@ -91,7 +91,7 @@ function Job({ id }: { id: string }) {
       <Back />
       <div class="head job">
         <div>
-          <h1><bdi>{title}</bdi></h1>
+          <h1 title={title}><bdi>{title}</bdi></h1>
           <p class="meta">
             {frame && <Chip status={frame.status} />}
             {known && <a href={href({ at: "jobs", filter: { ...allJobs, token: known.token_id } })}>{t.token(`#${known.token_id}`)}</a>}

@@ -121,7 +121,7 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
   };
   return (
     <>
-      <div class="head job"><h1><bdi>{upload.recording.name}</bdi></h1></div>
+      <div class="head job"><h1 title={upload.recording.name}><bdi>{upload.recording.name}</bdi></h1></div>
       <Meter bar={barOf(upload.sent.value, null)} {...appearance(upload)}>
         <Hints upload={upload} />
         {total > 0 && !problem && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
