@@ -3,8 +3,11 @@
 package tools_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
@@ -34,4 +37,35 @@ func TestTheStagesOfAJobStandApartOnANarrowPhone(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheHeaderHidesNothingThatHasTheFocus(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	hidden := fmt.Sprintf(`((el, top) => el === document.body || el.closest('.top, .skip') || el.getBoundingClientRect().top >= top.bottom - 1
+		? '' : %s)(document.activeElement, document.querySelector('.top').getBoundingClientRect())`, "(el.textContent || el.type).slice(0, 40)")
+	for _, s := range []size{{"page enlarged to 400 %", 320, 256, 1}, {"phone on its side", 740, 360, 1}, {"low window", 1280, 460, 1}} {
+		for _, path := range []string{"/#/", "/#/jobs"} {
+			v.look(s, "light")
+			v.open(path)
+			v.sees(`document.querySelector('h1')`)
+			for _, back := range []bool{false, true} {
+				for range 30 {
+					v.do(tab(back))
+					if what := evaluate[string](v, hidden); what != "" {
+						t.Errorf("%s on a %s: the header hides %s", path, s.name, what)
+					}
+				}
+			}
+		}
+	}
+}
+
+// tab presses the key Tab, or with it the shift key.
+func tab(back bool) chromedp.Action[chromedp.Void] {
+	if back {
+		return chromedp.KeyEvent("\t", chromedp.KeyModifiers(chromedp.ModifierShift))
+	}
+	return chromedp.KeyEvent("\t")
 }
