@@ -4,9 +4,11 @@ package tools_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
@@ -68,4 +70,34 @@ func tab(back bool) chromedp.Action[chromedp.Void] {
 		return chromedp.KeyEvent("\t", chromedp.KeyModifiers(chromedp.ModifierShift))
 	}
 	return chromedp.KeyEvent("\t")
+}
+
+func TestAPrintedResultIsWholeAndDark(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.uploads()
+	v.sees(`document.querySelectorAll('.plot canvas').length === 3`)
+	v.do(chromedp.Evaluate[chromedp.Void](`document.documentElement.dataset.theme = 'dark'`))
+
+	// A browser lays a page out for the paper without telling it: the charts are as they were drawn for the screen.
+	paper := size{"sheet of paper", 718, 1000, 1}
+	v.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll('.plot').forEach(plot => plot.replaceWith(plot.cloneNode(true)))`)) // no script draws the copies again
+	v.do(chromedp.EmulateViewport(paper.width, paper.height))
+	page, end := v.step()
+	defer end()
+	if _, err := chromedp.Call(page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}); err != nil {
+		t.Fatal(err)
+	}
+	v.sees(`matchMedia('print').matches`)
+	if cut := evaluate[float64](v, `Math.max(...[...document.querySelectorAll('.plot canvas')].map(el => el.getBoundingClientRect().right - el.closest('.plot').getBoundingClientRect().right))`); cut > 0 {
+		t.Errorf("%v pixels of the charts are cut off", cut)
+	}
+	for _, control := range []string{".top", ".actions", ".player", ".downloads", ".raw"} {
+		v.sees(`[...document.querySelectorAll('` + control + `')].every(el => el.getClientRects().length === 0)`)
+	}
+	if colour := evaluate[string](v, `getComputedStyle(document.querySelector('h1')).color`); !strings.HasPrefix(colour, "rgb(23, 33") {
+		t.Errorf("the ink is %s", colour)
+	}
+	v.saves("printed")
 }

@@ -6,6 +6,7 @@ import "./style/controls.css";
 import "./style/pages.css";
 import "./style/result.css";
 import "./style/contrast.css";
+import "./style/print.css";
 import { render } from "preact";
 import { App } from "./app";
 import { guardRecording } from "./audio/draft";

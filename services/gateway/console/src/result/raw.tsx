@@ -39,7 +39,7 @@ export function Raw({ sent }: { sent: unknown }) {
 export function Downloads({ result, sent, name, children }: { result: Analysis; sent: unknown; name: string; children: ComponentChildren }) {
   const t = words.value.result;
   return (
-    <section class="card" aria-labelledby="downloads">
+    <section class="card downloads" aria-labelledby="downloads">
       <h2 id="downloads">{t.downloads}</h2>
       <div class="row">
         <Download name={`${stem(name)}.json`} type="application/json" text={() => readable(sent)}>{t.downloadJson}</Download>
