@@ -57,6 +57,19 @@ func TestAResultOfAnyFormIsShown(t *testing.T) {
 	}
 }
 
+func TestTheBeginningOfALargeResultIsShown(t *testing.T) {
+	t.Parallel()
+	results := make(chan string, 1)
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Front: reports(t, results)})
+	v := arrive(t, w.Gateway)
+	results <- `{"duration":1,"words":[` + strings.TrimSuffix(strings.Repeat(`{"word":"가나다"},`, 100_000), ",") + `]}`
+	v.open("/#/jobs/" + w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)))
+	v.reads("Analysis complete")
+	v.presses("Raw JSON")
+	v.reads("This is the beginning of a large result.")
+	v.sees(`document.querySelector('pre').textContent.startsWith('{') && document.querySelector('pre').textContent.length === 500_000`)
+}
+
 func TestAReportThatIsRefusedIsSaid(t *testing.T) {
 	t.Parallel()
 	hooks := make(chan string, 1)

@@ -268,6 +268,7 @@ export const en: Dictionary = {
     downloadCsv: "Curves (CSV)",
     downloadAudio: "Recording",
     raw: "Raw JSON",
+    rawBeginning: "This is the beginning of a large result. Download it to see the rest.",
     copy: "Copy JSON",
     copied: "Copied",
     copyFailed: "It could not be copied. Select the text yourself.",

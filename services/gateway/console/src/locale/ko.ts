@@ -275,6 +275,7 @@ export const ko = {
     downloadCsv: "곡선 (CSV)",
     downloadAudio: "녹음 파일",
     raw: "원본 JSON",
+    rawBeginning: "큰 결과의 앞부분만 표시합니다. 전체를 보려면 내려받으세요.",
     copy: "JSON 복사",
     copied: "복사했습니다",
     copyFailed: "복사할 수 없습니다. 직접 선택해 복사하세요.",

@@ -6,7 +6,9 @@ import { words } from "../locale";
 import { Icon } from "../ui/icons";
 import { csvOf, hasCurves, readable, stem } from "./export";
 
-/** The result as the server sent it, to read and to copy. */
+const mostShown = 500_000; // characters: a browser needs half a minute to lay out 50 million
+
+/** The result as the server sent it, to read and to copy; of a large one only the beginning is shown. */
 export function Raw({ sent }: { sent: unknown }) {
   const t = words.value.result;
   const open = useSignal(false);
@@ -25,7 +27,8 @@ export function Raw({ sent }: { sent: unknown }) {
     <section class="card raw">
       <details open={open} onToggle={(e) => (open.value = e.currentTarget.open)}>
         <summary>{t.raw}</summary>
-        <pre tabIndex={0} aria-label={t.raw}>{text}</pre>
+        {text.length > mostShown && <p class="hint">{t.rawBeginning}</p>}
+        <pre tabIndex={0} aria-label={t.raw}>{text.slice(0, mostShown)}</pre>
       </details>
       <div class="copy">
         <span role="status">{said}</span>
