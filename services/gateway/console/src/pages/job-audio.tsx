@@ -101,6 +101,9 @@ export function AudioDownload({ audio }: { audio: JobAudio | "none" | null }) {
 export function RecordingCard({ id }: { id: string }) {
   const t = words.value.result;
   const audio = useJobAudio(id).value;
+  if (audio === "none") {
+    return null; // a job may be canceled before its recording is stored
+  }
   return (
     <section class="card recorded" aria-label={t.details}>
       <h2>{t.details}</h2>
