@@ -3,6 +3,7 @@
 package tools_test
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 )
@@ -81,6 +83,64 @@ func TestAxeFindsNothingToMendInTheConsole(t *testing.T) {
 	v.open("/docs")
 	v.sees(`document.querySelector('.opblock')`)
 	v.suits("the documentation", `{type: 'rule', values: ['landmark-no-duplicate-main', 'landmark-main-is-top-level', 'document-title', 'html-has-lang']}`)
+}
+
+// suitsAll checks the page with axe in both languages, on a narrow phone and a desktop, and in both colour schemes.
+func (v *visitor) suitsAll(name string) {
+	v.t.Helper()
+	for _, lang := range []string{"ko", "en"} {
+		v.speaks(lang)
+		for _, s := range []size{narrowest, desktop} {
+			for _, scheme := range []string{"light", "dark"} {
+				v.look(s, scheme)
+				v.suits(strings.Join([]string{name, lang, s.name, scheme}, ", "), "")
+			}
+		}
+	}
+}
+
+func TestAxeFindsNothingToMendInAnUploadAndAtTheEndsOfJobs(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Fail: true, FailReason: "it is only a beep"}})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.loadsFonts()
+	v.gives(recorded(t, tooLong))
+	held := door.Hold(heldBytes)
+	v.presses("Analyse recording")
+	<-held
+	v.sees(`location.hash.startsWith('#/uploads/') && document.querySelector('[role=progressbar]')`)
+	v.suitsAll("an upload")
+	door.Restore()
+	v.reads("The analysis server could not analyse this recording.")
+	v.sees(`document.querySelector('.player')`)
+	v.suitsAll("a failed job")
+	failed := evaluate[string](v, `location.hash.split('/').pop()`)
+
+	if err := w.Analyzer.Behave(analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	canceled := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
+	cancelJob(t, w, canceled)
+	v.open("/#/jobs/" + canceled)
+	v.reads("This job was canceled.")
+	v.suitsAll("a canceled job")
+
+	harnesstest.Send(t, w.Client, http.MethodDelete, w.Gateway+"/jobs/"+failed)
+	v.open("/#/jobs/" + failed)
+	v.reads("This job was deleted")
+	v.suitsAll("an erased job")
+}
+
+func TestAxeFindsNothingToMendInTheSignIn(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["AUTH_JWT_SECRET"], settings["OIDC_AUDIENCE"] = signInSecret, signInAudience
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Credential: adminToken(t)})
+	v := comes(t, w.Gateway)
+	v.open("/")
+	v.reads("API key")
+	v.suitsAll("the sign-in")
 }
 
 // spoken is the text of the page's live regions.
