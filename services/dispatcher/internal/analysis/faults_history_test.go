@@ -17,6 +17,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/staging"
+	"sori.internal/shared/testkit/faults"
 )
 
 // history is one run of a scenario, in which at most one operation fails. It delivers the events to
@@ -26,7 +27,7 @@ type history struct {
 	*env
 
 	name   string // unique
-	faults *faults
+	faults *faults.Plan
 	core   *analysis.Dispatcher
 	caches bool // a Dispatcher of this history has cached results
 	queues bool // a Dispatcher of this history has limited the number of analyses
@@ -40,7 +41,7 @@ type history struct {
 	recording map[string]string             // SHA-256 of the recording, by job
 }
 
-func (env *env) newHistory(f *faults) *history {
+func (env *env) newHistory(f *faults.Plan) *history {
 	h := &history{
 		env: env, name: uuid.NewString(), faults: f, next: env.position(),
 		ended: map[string][]event.Name{}, reported: map[string]bool{}, recording: map[string]string{},
@@ -118,6 +119,9 @@ func (h *history) settle() {
 			h.next = m.Seq + 1
 			h.deliver(m)
 			continue
+		}
+		if !h.queues && len(h.running) == 0 {
+			return
 		}
 		before := h.position()
 		if h.queues {
@@ -267,7 +271,7 @@ func (h *history) hasResult(job string) {
 // requests checks how many attempts the server has received. A fault may make one more necessary.
 func (h *history) requests(want int) {
 	h.T().Helper()
-	if n := len(h.server.attempts()); n < want || n > want+1 || h.faults.failed == "" && n != want {
+	if n := len(h.server.attempts()); n < want || n > want+1 || len(h.faults.Failed()) == 0 && n != want {
 		h.errorf("the server received %d attempts, want %d", n, want)
 	}
 }

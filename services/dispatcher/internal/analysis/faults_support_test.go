@@ -166,7 +166,7 @@ func (h *history) start(s settings) {
 		deps.Results, deps.Versions = h.results, h.cache
 		deps.Counts = analysis.CacheCounts{Hit: func() {}, Miss: func() {}, Shared: func() {}}
 	}
-	h.core = analysis.New(h.faults.inject(deps), analysis.Options{MaxAttempts: 2, PollInterval: time.Nanosecond})
+	h.core = analysis.New(inject(h.faults, deps), analysis.Options{MaxAttempts: 2, PollInterval: time.Nanosecond})
 }
 
 // position returns the sequence that follows that of the last message in the stream of jobs.

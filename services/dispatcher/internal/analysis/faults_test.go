@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/testkit/faults"
 )
 
 // Every operation of a dependency fails once, in each scenario: either it is not performed, or it is
@@ -18,27 +19,8 @@ func TestJobsEndTheSameWhicheverOperationFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
-			none := &faults{at: -1}
-			play(env.newHistory(none))
-			for at, writes := range none.writes {
-				env.failing(play, &faults{at: at})
-				if writes {
-					env.failing(play, &faults{at: at, lost: true})
-				}
-			}
+			faults.Sweep(t, func(f *faults.Plan) { play(env.newHistory(f)) })
 		})
-	}
-}
-
-// failing plays a scenario in which an operation fails.
-func (env *env) failing(play func(*history), f *faults) {
-	env.T().Helper()
-	h := env.newHistory(f)
-	if play(h); f.failed == "" {
-		h.errorf("nothing failed")
-	}
-	if env.T().Failed() {
-		env.T().Fatalf("operation %d failed: %s; response lost: %t", f.at, f.failed, f.lost)
 	}
 }
 
@@ -52,7 +34,6 @@ func scenarios() map[string]func(*history) {
 		"the callback arrives before the answer":        early,
 		"jobs share an analysis":                        shared,
 		"the leader fails":                              leaderFails,
-		"the leader is canceled":                        leaderCanceled,
 		"the leader is erased":                          leaderErased,
 		"the job of a cached result is erased":          cachedErased,
 		"the cache is disabled while jobs wait":         cacheDisabled,
@@ -143,17 +124,6 @@ func leaderFails(h *history) {
 	h.requests(2)
 }
 
-func leaderCanceled(h *history) {
-	h.start(settings{cache: true})
-	a, b := h.upload("a"), h.upload("a")
-	h.settle()
-	h.Append(h.bus, event.Canceled{JobID: a})
-	h.finish()
-	h.ends(a, event.NameCanceled)
-	h.completed(b)
-	h.isCanceled(a)
-}
-
 func leaderErased(h *history) {
 	h.start(settings{cache: true})
 	a, b := h.upload("a"), h.upload("a")
@@ -194,11 +164,11 @@ func cachedErased(h *history) {
 
 func cacheDisabled(h *history) {
 	h.start(settings{cache: true})
-	a, b, c := h.upload("a"), h.upload("a"), h.upload("a")
+	a, b := h.upload("a"), h.upload("a")
 	h.settle()
 	h.start(settings{})
 	h.finish()
-	h.completed(a, b, c)
+	h.completed(a, b)
 }
 
 func queued(h *history) {

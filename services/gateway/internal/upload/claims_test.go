@@ -13,6 +13,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/source"
+	"sori.internal/shared/testkit/faults"
 )
 
 // fetch requests the analysis of a recording at a URL, with the idempotency key "k".
@@ -35,7 +36,7 @@ func (c *env) endLeases() {
 func TestTwoKeysAreRefusedBeforeAnythingIsStored(t *testing.T) {
 	t.Parallel()
 	c := newEnv(t)
-	core := c.core(&faults{})
+	core := c.core(faults.New(false))
 	_, form := core.Accept(c.Context(), upload.Request{TokenID: c.token, IdempotencyKey: []string{"a", "b"}})
 	_, url := core.AcceptSource(c.Context(), upload.AnalyzeRequest{
 		TokenID: c.token, Body: []byte(`{"audio_url":"https://example.com/a.wav"}`), IdempotencyKey: []string{"a", "b"},

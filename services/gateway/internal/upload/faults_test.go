@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,95 +15,67 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/source"
 	"sori.internal/shared/staging"
+	"sori.internal/shared/testkit/faults"
 )
 
-// faults counts the operations of all dependencies, and makes some of them fail.
-type faults struct {
-	at   []int // numbers of the operations that fail, from 0
-	lost bool  // the failing operations are performed, and only their responses are lost
-	done []string
-}
-
-// call performs an operation, unless it fails.
-func call[T any](f *faults, name string, do func() (T, error)) (T, error) {
-	fails := slices.Contains(f.at, len(f.done))
-	f.done = append(f.done, name)
-	if !fails {
-		return do()
-	}
-	if f.lost {
-		if done, err := do(); err != nil {
-			return done, err
-		}
-	}
-	var none T
-	return none, fault.Unreachable("dependency", errors.New("the test injects a fault into "+name))
-}
-
-// run is call for an operation without a result.
-func run(f *faults, name string, do func() error) error {
-	_, err := call(f, name, func() (struct{}, error) { return struct{}{}, do() })
-	return err
-}
-
 type faultyTokens struct {
-	f      *faults
+	f      *faults.Plan
 	tokens upload.Tokens
 }
 
 func (t faultyTokens) References(ctx context.Context, token int64) (upload.References, error) {
-	return call(t.f, "Tokens.References", func() (upload.References, error) { return t.tokens.References(ctx, token) })
+	return faults.Read(t.f, "Tokens.References", func() (upload.References, error) { return t.tokens.References(ctx, token) })
 }
 
 type faultyStaging struct {
-	f       *faults
+	f       *faults.Plan
 	staging upload.Staging
 }
 
 func (s faultyStaging) Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error) {
-	return call(s.f, "Staging.Put", func() (event.Staged, error) { return s.staging.Put(ctx, entry, r) })
+	return faults.Write(s.f, "Staging.Put", func() (event.Staged, error) { return s.staging.Put(ctx, entry, r) })
 }
 
 func (s faultyStaging) Delete(ctx context.Context, entry string) error {
-	return run(s.f, "Staging.Delete", func() error { return s.staging.Delete(ctx, entry) })
+	return faults.Run(s.f, "Staging.Delete", func() error { return s.staging.Delete(ctx, entry) })
 }
 
 type faultyLog struct {
-	f   *faults
+	f   *faults.Plan
 	log upload.JobLog
 }
 
 func (l faultyLog) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
-	return call(l.f, "JobLog.Append", func() (uint64, error) { return l.log.Append(ctx, e, after) })
+	return faults.Write(l.f, "JobLog.Append", func() (uint64, error) { return l.log.Append(ctx, e, after) })
 }
 
 func (l faultyLog) Read(ctx context.Context, job string) (event.Log, error) {
-	return call(l.f, "JobLog.Read", func() (event.Log, error) { return l.log.Read(ctx, job) })
+	return faults.Read(l.f, "JobLog.Read", func() (event.Log, error) { return l.log.Read(ctx, job) })
 }
 
 type faultyClaims struct {
-	f      *faults
+	f      *faults.Plan
 	claims upload.Claims
 }
 
 func (c faultyClaims) Claim(ctx context.Context, wanted upload.Claim, lease, keep time.Duration) (upload.Claim, error) {
-	return call(c.f, "Claims.Claim", func() (upload.Claim, error) { return c.claims.Claim(ctx, wanted, lease, keep) })
+	return faults.Write(c.f, "Claims.Claim", func() (upload.Claim, error) { return c.claims.Claim(ctx, wanted, lease, keep) })
 }
 
 func (c faultyClaims) Renew(ctx context.Context, claim upload.Claim, lease time.Duration) error {
-	return run(c.f, "Claims.Renew", func() error { return c.claims.Renew(ctx, claim, lease) })
+	return faults.Run(c.f, "Claims.Renew", func() error { return c.claims.Renew(ctx, claim, lease) })
 }
 
 func (c faultyClaims) Finish(ctx context.Context, claim upload.Claim, keep time.Duration) error {
-	return run(c.f, "Claims.Finish", func() error { return c.claims.Finish(ctx, claim, keep) })
+	return faults.Run(c.f, "Claims.Finish", func() error { return c.claims.Finish(ctx, claim, keep) })
 }
 
 func (c faultyClaims) Free(ctx context.Context, claim upload.Claim) error {
-	return run(c.f, "Claims.Free", func() error { return c.claims.Free(ctx, claim) })
+	return faults.Run(c.f, "Claims.Free", func() error { return c.claims.Free(ctx, claim) })
 }
 
 // core makes a core in whose dependencies operations fail, as a replica that starts does.
-func (c *env) core(f *faults) *upload.Core {
+func (c *env) core(f *faults.Plan) *upload.Core {
 	c.t.Helper()
 	sealer, err := source.NewSealer("test-secret-of-enough-length-0123")
 	must(c.t, err)
@@ -170,16 +141,15 @@ func TestAKeyHasOneJobWhicheverOperationsFail(t *testing.T) {
 			c := newEnv(t)
 			keys := 0
 			try := func(lost bool, at ...int) (operations int) {
-				f := &faults{at: at, lost: lost}
+				f := faults.New(lost, at...)
 				core, key := c.core(f), fmt.Sprint("key ", keys)
 				keys++
 				info, err := c.bus.Stream(event.Jobs()).Info(c.Context())
 				must(t, err)
 				request := func() (upload.Accepted, error) { return send(c, core, key) }
 				done, err := c.until(request)
-				operations = len(f.done)
+				operations = len(f.Operations())
 				if err == nil {
-					f.at = nil
 					var again upload.Accepted
 					if again, err = c.until(request); err == nil && (!again.Replayed || again.JobID != done.JobID) {
 						err = fmt.Errorf("accepted as %+v, then as %+v", done, again)
@@ -187,7 +157,7 @@ func TestAKeyHasOneJobWhicheverOperationsFail(t *testing.T) {
 				}
 				jobs := c.received(info.LastSeq + 1)
 				if err != nil || len(jobs) != 1 || jobs[0] != done.JobID {
-					t.Fatalf("%v fail, responses lost: %t: %v, the jobs %v have begun: %v", at, lost, done, jobs, errors.Join(err, errors.New(strings.Join(f.done, ", "))))
+					t.Fatalf("%v fail, responses lost: %t: %v, the jobs %v have begun: %v", at, lost, done, jobs, errors.Join(err, fmt.Errorf("%v", f.Operations())))
 				}
 				return operations
 			}
