@@ -131,8 +131,8 @@ func TestAResumableUploadBeyondABudgetIsRefusedByItsLength(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g.beyond(r("alice", 1000), "stored_bytes")
-			g.beyond(r("carol", 1000), "stored_bytes")
+			g.checkOverBudget(r("alice", 1000), "stored_bytes")
+			g.checkOverBudget(r("carol", 1000), "stored_bytes")
 			if got := r("alice", 400); got.StatusCode != http.StatusServiceUnavailable { // admitted; there is no uploader
 				t.Errorf("within the budget: %s %s", got.Status, got.text)
 			}
@@ -162,7 +162,7 @@ func TestAResumableUploadNeedsNoBudgetOfStagedBytes(t *testing.T) {
 		t.Errorf("%s %s", r.Status, r.text)
 	}
 	header["Upload-Length"] = "9223372036854775807"
-	g.beyond(g.do("POST", fmt.Sprintf("/uploads?token_id=%d", g.token), nil, header), "stored_bytes")
+	g.checkOverBudget(g.do("POST", fmt.Sprintf("/uploads?token_id=%d", g.token), nil, header), "stored_bytes")
 }
 
 func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {
