@@ -103,53 +103,78 @@ func TestAnUploadBeyondABudgetIsRefusedAndOthersAreNot(t *testing.T) {
 	g.checkAccepted(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
 }
 
-// The bytes of these uploads do not go through the gateway's staging. Their length was not compared
-// with the budget, and partial uploads were accepted even if the budget was used up.
-func TestAResumableUploadBeyondABudgetIsRefusedByItsLength(t *testing.T) {
-	t.Parallel()
+// beginner begins uploads whose bytes do not go through the gateway's staging.
+type beginner struct {
+	*env
+	named     string // Upload-Metadata with the token
+	described string // path with the token, for the draft
+}
+
+// newBeginner starts a gateway without an uploader, for a budget of 10 000 stored bytes, of which alice
+// uses 9500 and carol all.
+func newBeginner(t *testing.T) beginner {
+	t.Helper()
 	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000", "UPLOADER_URL": "http://127.0.0.1:1"})
 	u.set(func(u *usages) { u.stored["alice"], u.stored["carol"] = 9500, 10_000 })
-	begin := func(owner, path, bytes string, changes map[string]string) reply {
-		header := as(token(t, owner, nil))
-		maps.Copy(header, changes)
-		return g.do("POST", path, strings.NewReader(bytes), header)
+	return beginner{
+		env: g, named: "token_id " + base64.StdEncoding.EncodeToString(fmt.Append(nil, g.token)),
+		described: fmt.Sprintf("/uploads?token_id=%d", g.token),
 	}
-	named := "token_id " + base64.StdEncoding.EncodeToString(fmt.Append(nil, g.token))
-	described := fmt.Sprintf("/uploads?token_id=%d", g.token)
+}
+
+func (b beginner) begin(owner, path, bytes string, header map[string]string) reply {
+	b.t.Helper()
+	all := as(token(b.t, owner, nil))
+	maps.Copy(all, header)
+	return b.do("POST", path, strings.NewReader(bytes), all)
+}
+
+// The length of these uploads was not compared with the budget, and partial uploads were accepted even
+// if the budget was used up.
+func TestAResumableUploadBeyondABudgetIsRefusedByItsLength(t *testing.T) {
+	t.Parallel()
+	b := newBeginner(t)
 	for name, r := range map[string]func(owner string, n int) reply{
 		"tus": func(owner string, n int) reply {
-			return begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Metadata": named})
+			return b.begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Metadata": b.named})
 		},
 		"tus, partial": func(owner string, n int) reply {
-			return begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Concat": "partial"})
+			return b.begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(n), "Upload-Concat": "partial"})
 		},
 		"the draft": func(owner string, n int) reply {
-			return begin(owner, described, "", map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Length": fmt.Sprint(n)})
+			return b.begin(owner, b.described, "", map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Length": fmt.Sprint(n)})
 		},
 		"the draft, with all bytes": func(owner string, n int) reply {
-			return begin(owner, described, string(wav(n)), map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1"})
+			return b.begin(owner, b.described, string(wav(n)), map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g.checkOverBudget(r("alice", 1000), "stored_bytes")
-			g.checkOverBudget(r("carol", 1000), "stored_bytes")
+			t.Parallel()
+			b.checkOverBudget(r("alice", 1000), "stored_bytes")
+			b.checkOverBudget(r("carol", 1000), "stored_bytes")
 			if got := r("alice", 400); got.StatusCode != http.StatusServiceUnavailable { // admitted; there is no uploader
 				t.Errorf("within the budget: %s %s", got.Status, got.text)
 			}
 		})
 	}
-	// Of an unknown length, an upload is admitted unless the budget is used up.
-	for owner, admitted := range map[string]bool{"alice": true, "carol": false} {
+}
+
+func TestAnUploadOfUnknownLengthIsAdmittedUnlessTheBudgetIsUsedUp(t *testing.T) {
+	t.Parallel()
+	b := newBeginner(t)
+	check := func(owner string, admitted bool) {
 		for name, r := range map[string]reply{
-			"deferred": begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Metadata": named}),
-			"partial":  begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Concat": "partial"}),
-			"form":     g.do("GET", fmt.Sprintf("/s3/params?metadata[token_id]=%d", g.token), nil, as(token(t, owner, nil))),
+			"deferred": b.begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Metadata": b.named}),
+			"partial":  b.begin(owner, "/uploads", "", map[string]string{"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Concat": "partial"}),
+			"form":     b.do("GET", fmt.Sprintf("/s3/params?metadata[token_id]=%d", b.token), nil, as(token(t, owner, nil))),
 		} {
 			if (r.StatusCode == http.StatusServiceUnavailable) != admitted {
 				t.Errorf("%s of %s: %s %s", name, owner, r.Status, r.text)
 			}
 		}
 	}
+	check("alice", true)
+	check("carol", false)
 }
 
 // A resumable upload may be larger than all of staging, which it does not use.
