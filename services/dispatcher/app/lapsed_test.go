@@ -196,6 +196,9 @@ func TestAnAnalysisWithoutAServerIDIsNotPolledByIt(t *testing.T) {
 	if polls := env.analyzer.polls(); len(polls) != 0 {
 		t.Errorf("polled %v", polls)
 	}
+	if n := strings.Count(env.Logged(), `"setting":"ANALYSIS_STATUS_URL"`); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
 }
 
 func TestHandlingLapsedAgainSendsNothing(t *testing.T) {

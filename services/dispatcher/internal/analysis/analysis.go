@@ -95,6 +95,9 @@ var ErrUnknownAnalysis = errors.New("the analysis server does not know the analy
 // not finished.
 var ErrUnfinished = errors.New("the analysis is not finished")
 
+// ErrNoServerID means that the status URL needs the server's id of the analysis, which is not known.
+var ErrNoServerID = errors.New("the analysis server's id of the analysis is not known")
+
 // CodeUnavailable is the code of an error with which the server has answered that it is unavailable or
 // busy. RetryAfter of the error is the time that the server has asked for.
 const CodeUnavailable = "analysis-unavailable"
@@ -107,8 +110,8 @@ type Analyzer interface {
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
 	// Status requests the state of an analysis that the server has accepted. It returns the
-	// response in the form of Body.JSON, or nil if there is no status URL for the analysis. An error
-	// of the kind fault.Unavailable means that the state may be known later.
+	// response in the form of Body.JSON, or nil if there is no status URL. An error of the kind
+	// fault.Unavailable means that the state may be known later.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
 	// Paused returns for how long Submit sends no requests because the server is unavailable; 0
@@ -169,6 +172,7 @@ type Dispatcher struct {
 	wake     chan struct{} // buffered: holds a value if the scheduler must check the queue now
 	noRoute  sync.Once     // logs once that the status URL may be wrong, because it answers 404
 	noStatus sync.Once     // logs once that the status URL may be wrong, because its answers have no status
+	noID     sync.Once     // logs once that the status URL may be wrong, because the server returns no id of its own
 
 	queued atomic.Pointer[QueueState] // state of the queue for the metrics
 }

@@ -3,6 +3,7 @@ package analysis
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -157,13 +158,15 @@ func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.L
 	}
 	r, err := d.status(ctx, job, log)
 	if errors.Is(err, ErrUnknownAnalysis) && !seen {
-		d.noRoute.Do(func() {
-			zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").
-				Msg("status url answers 404 or 410 and has never returned a status: ignored, the setting may be wrong")
-		})
+		d.warnOnce(ctx, &d.noRoute, "status url answers 404 or 410 and has never returned a status: ignored, the setting may be wrong")
 		return nil, nil
 	}
 	return r, err
+}
+
+// warnOnce logs that the status URL is of no use, unless the process has logged this before.
+func (d *Dispatcher) warnOnce(ctx context.Context, once *sync.Once, message string) {
+	once.Do(func() { zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").Msg(message) })
 }
 
 // status polls the status URL about a job's newest accepted attempt. It returns nil if the answer
@@ -171,6 +174,12 @@ func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.L
 func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*report, error) {
 	dispatched, _ := event.Last[event.Dispatched](log)
 	answer, err := d.Analyzer.Status(ctx, job, dispatched.AnalysisJobID)
+	if errors.Is(err, ErrNoServerID) {
+		if !dispatched.Unanswered { // without an answer to the request, no server could have returned an id
+			d.warnOnce(ctx, &d.noID, "analysis server returned no id of its own: status url is not polled")
+		}
+		return nil, nil
+	}
 	r, ok := report{status: statusProcessing}, errors.Is(err, ErrUnfinished)
 	if err != nil && !ok {
 		return nil, err
@@ -180,10 +189,7 @@ func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*re
 	}
 	if !ok {
 		if len(answer) > 0 {
-			d.noStatus.Do(func() {
-				zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").
-					Msg("status url returns no usable status: ignored, the setting may be wrong")
-			})
+			d.warnOnce(ctx, &d.noStatus, "status url returns no usable status: ignored, the setting may be wrong")
 		}
 		return nil, nil
 	}

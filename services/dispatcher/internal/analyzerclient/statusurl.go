@@ -89,6 +89,9 @@ const busyDelay = 30 * time.Second
 
 // Status implements analysis.Analyzer.
 func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
+	if serverID == "" && c.status.needsServerID() {
+		return nil, analysis.ErrNoServerID
+	}
 	resp, err := c.askStatusURL(ctx, http.MethodGet, job, serverID)
 	if resp == nil {
 		return nil, err
