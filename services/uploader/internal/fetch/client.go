@@ -30,14 +30,31 @@ const (
 func newHTTP(o Options) *http.Client {
 	d := dialer{allowed: o.Allowed}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: locationChecker{&http.Transport{
 			Proxy: nil, DialContext: d.dial, DisableKeepAlives: true,
 			DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
 			TLSHandshakeTimeout: connectTimeout, ResponseHeaderTimeout: o.Idle,
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-		},
+		}},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error { return checkRedirect(o.Allowed, next, via) },
 	}
+}
+
+// locationChecker is a transport that refuses a redirect to a malformed URL. Otherwise the error of the
+// HTTP client would contain this URL, which may be presigned.
+type locationChecker struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (c locationChecker) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.Transport.RoundTrip(r)
+	if err != nil || resp.StatusCode < http.StatusMultipleChoices || resp.StatusCode >= http.StatusBadRequest {
+		return resp, err //nolint:wrapcheck // the contract of http.RoundTripper
+	}
+	if _, err := r.URL.Parse(resp.Header.Get("Location")); err != nil {
+		_ = resp.Body.Close()
+		return nil, &redirectError{status: resp.StatusCode, reason: "redirects to a malformed URL"}
+	}
+	return resp, nil
 }
 
 // dialer connects only to allowed addresses.

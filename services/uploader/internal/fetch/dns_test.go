@@ -59,7 +59,7 @@ func resolver(t *testing.T, addresses ...[4]byte) *net.Resolver {
 func withResolver(t *testing.T, o Options, r *net.Resolver) *Client {
 	t.Helper()
 	c := New(o)
-	via, ok := c.http.Transport.(*http.Transport)
+	via, ok := c.http.Transport.(locationChecker)
 	if !ok {
 		t.Fatal("another transport")
 	}

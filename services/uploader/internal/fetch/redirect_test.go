@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -98,6 +99,26 @@ func TestARedirectIsCheckedLikeAURL(t *testing.T) {
 	}
 }
 
+// net/http puts a Location that it cannot parse into its error, which is logged. The Location may be a
+// presigned URL.
+func TestAMalformedRedirectIsFinalAndNotLogged(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		for _, to := range []string{"http://[/a?sig=s3cret", "http://a%zz/?sig=s3cret", "http://a\\b/?sig=s3cret", "https://u:s3cret@%/", "http://a:port/?sig=s3cret", ":s3cret"} {
+			o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", to)
+				w.WriteHeader(status)
+			})})
+			if want := fmt.Sprint("fetch-failed ", status); o.code() != want || len(o.failed) > 0 || o.body != nil {
+				t.Errorf("%d %s: %s, tries %q", status, to, o.code(), o.failed)
+			}
+			if strings.Contains(fmt.Sprint(o.err), "s3cret") {
+				t.Errorf("%d %s: %v", status, to, o.err)
+			}
+		}
+	}
+}
+
 func TestARedirectFromHTTPSToHTTPIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	plain := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the target was reached") })
@@ -115,7 +136,7 @@ func TestARedirectFromHTTPSToHTTPIsNotFollowed(t *testing.T) {
 // trust makes a client accept the certificate of a test server.
 func trust(t *testing.T, c *Client, s *httptest.Server) {
 	t.Helper()
-	via, ok := c.http.Transport.(*http.Transport)
+	via, ok := c.http.Transport.(locationChecker)
 	if !ok {
 		t.Fatal("another transport")
 	}
@@ -127,7 +148,7 @@ func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 	proxy := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	t.Setenv("HTTP_PROXY", proxy)
 	t.Setenv("ALL_PROXY", proxy)
-	via, _ := New(loopback(t)).http.Transport.(*http.Transport)
+	via, _ := New(loopback(t)).http.Transport.(locationChecker)
 	if via.Proxy != nil {
 		u, err := via.Proxy(&http.Request{URL: &url.URL{Scheme: "http", Host: "example.com"}})
 		t.Errorf("%v %v", u, err)
