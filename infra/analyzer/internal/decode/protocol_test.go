@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,10 @@ func stubbed(t *testing.T, settings Settings) *Decoder {
 		t.Fatal(err)
 	}
 	settings.Program, settings.Processes, settings.MaxSeconds = program, 1, max(settings.MaxSeconds, 1)
+	settings.Run = func(cmd *exec.Cmd) error {
+		cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // otherwise a process with the race detector takes a second to end
+		return cmd.Start()
+	}
 	d := New(settings)
 	t.Cleanup(d.Close)
 	return d
