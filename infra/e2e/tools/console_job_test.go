@@ -292,28 +292,6 @@ func TestAFailedJobsRecordingPlays(t *testing.T) {
 	}
 }
 
-func TestNoRecordingIsShownOfAJobThatHasNone(t *testing.T) {
-	t.Parallel()
-	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
-	b := stands(t, w.Gateway)
-	v := arrive(t, b.url)
-	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
-	cancelJob(t, w, job)
-	answered := make(chan struct{}, 100)
-	b.answers(func(rw http.ResponseWriter, r *http.Request) {
-		if !strings.HasSuffix(r.URL.Path, "/audio") {
-			b.next.ServeHTTP(rw, r)
-			return
-		}
-		rw.WriteHeader(http.StatusNotFound) // as of a job that was canceled before its recording was stored
-		answered <- struct{}{}
-	})
-	v.open("/#/jobs/" + job)
-	v.reads("This job was canceled.")
-	<-answered
-	v.sees(`!document.querySelector('.recorded')`)
-}
-
 func TestAResultIsDownloaded(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
