@@ -62,7 +62,7 @@ func TestAFileIsReadIfItsSizeIsAdmitted(t *testing.T) {
 	}
 	for _, ref := range []string{"", "s3://", "s3://" + bucket} {
 		asked = 0
-		if _, err := o.Read(k.Context(), ref, 100, func(size int64) error { asked++; return nil }); err == nil || asked > 0 {
+		if _, err := o.Read(k.Context(), ref, 100, func(int64) error { asked++; return nil }); err == nil || asked > 0 {
 			t.Errorf("%q: %v", ref, err)
 		}
 		if link, err := o.Link(k.Context(), ref, time.Minute); err == nil {

@@ -157,7 +157,7 @@ func (h *history) leaves() {
 func (h *history) inStaging() event.Received {
 	h.t.Helper()
 	e := event.Received{JobID: h.NewJob(), FileName: "a.wav", MediaType: "audio/wav", SHA256: sumOf(h.recording)}
-	staged, err := h.env.staging.Put(h.Context(), e.JobID, bytes.NewReader(h.recording))
+	staged, err := h.staging.Put(h.Context(), e.JobID, bytes.NewReader(h.recording))
 	must(h.t, err)
 	e.Size, e.Chunks = staged.Size, staged.Chunks
 	h.append(e)
@@ -185,7 +185,7 @@ func copied(h *history) { h.receive(h.inStaging(), event.NameReceived, event.Nam
 
 func lost(h *history) {
 	e := h.inStaging()
-	must(h.t, h.env.staging.Delete(h.Context(), e.JobID))
+	must(h.t, h.staging.Delete(h.Context(), e.JobID))
 	h.receive(e, event.NameReceived, event.NameFailed)
 }
 
@@ -246,7 +246,7 @@ func copiedFrom(h *history) {
 
 func (h *history) eraser() *upload.Eraser {
 	return upload.NewEraser(upload.EraserDependencies{
-		Objects: faultyObjects{h.bucket, h.f}, Staging: faultyStaging{h.f, h.env.staging}, Jobs: faultyJobs{h.f, h.jobs},
+		Objects: faultyObjects{h.bucket, h.f}, Staging: faultyStaging{h.f, h.staging}, Jobs: faultyJobs{h.f, h.jobs},
 		DeadLetters: faultyLetters{h.f, deadletter.New(h.bus)}, Consumers: faultyConsumers{h.f, h.bus},
 		UploadConsumer: "uploader-received", FetchConsumer: "uploader-fetch",
 	})
@@ -283,7 +283,7 @@ func swept(h *history) {
 	h.job = h.NewJob()
 	h.stage(h.job)
 	sweeper := upload.NewSweeper(upload.SweeperDependencies{
-		Jobs: faultyJobs{h.f, h.jobs}, Staging: faultyStaging{h.f, h.env.staging}, Log: zerolog.Nop(),
+		Jobs: faultyJobs{h.f, h.jobs}, Staging: faultyStaging{h.f, h.staging}, Log: zerolog.Nop(),
 	}, upload.SweeperOptions{MinAge: time.Hour})
 	h.handle("sweep", func(int) error {
 		_, err := sweeper.Sweep(h.Context(), time.Now().Add(2*time.Hour))
