@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// at returns n bytes of head at off as a string, or "" if head ends before.
+// at returns the n bytes of head that begin at off, as a string, or "" if head ends before.
 func at(head []byte, off, n int) string {
 	if off < 0 || n < 0 || off > len(head)-n {
 		return ""
@@ -99,8 +99,8 @@ func sniffMP4(head []byte) string {
 }
 
 // imageBrand reports whether a major brand stands for a still picture or a sequence of pictures
-// (ISO/IEC 23008-12, AVIF 1.1). Such a file may name a brand of filmBrand among its compatible
-// brands.
+// (ISO/IEC 23008-12, AVIF 1.1). Such a file may also list a brand of a film among its compatible brands
+// (filmBrand). So imageBrand is checked first.
 func imageBrand(brand string) bool {
 	switch brand {
 	case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis", "jpeg", "jpgs", "crx ":

@@ -26,7 +26,7 @@ func TestTheFocusStaysWhereItsControlVanishes(t *testing.T) {
 	v.reads("Drop a file here")
 	v.sees(inStep)
 
-	// A line of a form's script is removed: the focus stays beside it, not at the top of the form.
+	// When a part of the script is removed from the form, the focus moves to the button next to it, not to the top of the form.
 	v.presses("Create a line")
 	v.presses("Add a part of the script")
 	v.goes(`el.matches('.line .remove')`, "\r")

@@ -146,8 +146,8 @@ func haveRows(histories map[string]History, rows map[string]Row) error {
 
 // Ended returns an error if the job of a row has not ended, or if one of the given jobs has no row. It also returns an error
 // if a job's end is recorded but its event `received` is not: the row then has version 0, and clients do not see it. This
-// state is temporary: the event `received` is redelivered if the tracker that got it was killed. The log of an erased job may
-// have lost its event `received`.
+// state is temporary: the event `received` is redelivered if the tracker that got it was killed. A row with version 0 is no
+// error if its job was erased, because the log of an erased job may have lost its event `received`.
 func Ended(rows map[string]Row, jobs []string) error {
 	for _, job := range jobs {
 		if _, ok := rows[job]; !ok {

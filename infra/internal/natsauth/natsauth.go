@@ -37,7 +37,8 @@ type User struct {
 // Names returns the names of the users.
 func Names() []string { return []string{Gateway, Uploader, Dispatcher, Tracker, Operator} }
 
-// Find returns a user by its name, with the subjects of a namespace.
+// Find returns the user with a name, with the subjects that it may use in a namespace. It returns
+// false if there is no such user.
 func Find(ns event.Namespace, name string) (User, bool) {
 	grant, ok := map[string]func(*rights){
 		Gateway: gateway, Uploader: uploader, Dispatcher: dispatcher, Tracker: tracker, Operator: operator,

@@ -145,8 +145,8 @@ func TestARunningAnalysisIsWaitedForWithoutANextAttempt(t *testing.T) {
 	}
 }
 
-// The server may be computing: a next attempt would have it analyse the same recording twice, and make
-// the callback of the first stale.
+// The server may still be analysing the recording. If the dispatcher sent another attempt, the server
+// would analyse the recording twice, and the callback of the first attempt would change nothing.
 func TestALapsedAttemptIsNotFollowedByTheNextWhileItsStateCannotBeKnown(t *testing.T) {
 	t.Parallel()
 	for name, temporary := range map[string]func(http.ResponseWriter){

@@ -108,8 +108,8 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 	env.nothingShared()
 }
 
-// A replica may die after any step of handling the end of a leader. Another replica, or the next
-// process, must complete the steps that are missing.
+// When the job that leads a shared analysis ends, a replica handles this in several steps, and may die
+// after any of them. Another replica, or the restarted one, must complete the missing steps.
 func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 	t.Parallel()
 	type world struct {

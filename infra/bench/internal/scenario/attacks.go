@@ -48,10 +48,9 @@ func attacks(ctx context.Context, b *Bench) (err error) {
 	return r.report.tooLarge()
 }
 
-// If the other user's p99 misses its bound during an attack, the attack is measured again. The constant rounds is the
-// largest number of measurements of one attack. When the scenario has run for the duration in the constant enough, no attack
-// is measured again. Other work on the machine can only make a p99 worse. So the result with the smallest ratio is kept, with
-// the largest memory.
+// An attack is measured again if the bystander's p99 exceeded its bound: at most `rounds` times in all, and not after the
+// scenario has run for `enough`. Other work on the machine can only make a p99 worse. So the report has the p99 that was
+// smallest in relation to its bound, and the largest memory of all measurements.
 const (
 	rounds = 3
 	enough = 6 * time.Minute

@@ -89,7 +89,7 @@ func (s *Server) download(ctx context.Context, cache, final, version string) err
 	return nil
 }
 
-// cache returns a folder for downloads that the run user can reach.
+// cache returns a folder for downloads that the user who runs PostgreSQL can reach.
 func (s *Server) cache() (string, error) {
 	dir := s.opts.Search.Cache
 	if dir == "" {

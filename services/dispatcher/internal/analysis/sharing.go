@@ -169,8 +169,8 @@ func (d *Dispatcher) completeFromCache(ctx context.Context, key ResultKey, job s
 	return err == nil, err // if the job is not completed, it has ended in another way
 }
 
-// follow makes a job follow a leader. It returns false if the leader has ended or was replaced:
-// then the job must search for a leader again.
+// follow lets a job wait for the result of its leader, the job whose analysis it shares. It returns
+// false if the leader has ended or was replaced: then the job must search for a leader again.
 func (d *Dispatcher) follow(ctx context.Context, self Member, leader *Member) (bool, error) {
 	d.publishFollowing(ctx, self.Job)
 	if err := d.Sharing.Follow(ctx, self); err != nil {

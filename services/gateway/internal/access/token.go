@@ -83,8 +83,8 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 	return p, nil
 }
 
-// knows reports whether a token can be checked without waiting for the provider. A token that cannot
-// be read can: it is refused.
+// knows reports whether a token can be checked without waiting for the provider. It also returns true
+// for a malformed token, which is refused without the provider.
 func (t *tokens) knows(text string) bool {
 	if t.issuer == nil {
 		return true

@@ -108,7 +108,7 @@ func (x cors) setHeaders(c *fasthttp.RequestCtx) {
 	h.Set(fiber.HeaderAccessControlMaxAge, preflightMaxAge)
 }
 
-// maxRequested is the largest number of names that are read of a preflight.
+// maxRequested limits how many names of headers are read from Access-Control-Request-Headers.
 const maxRequested = 100
 
 // allowedFor returns the headers that a page may send: those of the API, and any other that its

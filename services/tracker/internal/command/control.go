@@ -208,7 +208,7 @@ func permanent(log event.Log) bool {
 	return ok && hasRecording(log) && !failed.Retryable
 }
 
-// notRetryable returns the error for a retry of a permanent failure without force.
+// notRetryable returns the error for a retry of a permanent failure, if the request does not set force.
 func notRetryable() error {
 	return withActions(fault.New(fault.Conflict, "not-retryable",
 		"The job failed for a reason that another try does not change. With ?force=true it is tried all the same."), job.Failed, []Action{})

@@ -134,8 +134,8 @@ func TestABatchThatIsMergedAgainAfterAnyFaultIsMergedOnce(t *testing.T) {
 	}
 }
 
-// batches divides the events of two jobs into batches that are merged in every way: a row is
-// inserted, a row is updated that this process has written last, and rows are locked.
+// batches divides the events of two jobs into batches, so that Store.Merge does each of its kinds of
+// work: it inserts a row, it updates a row that this process was the last to write, and it locks rows.
 func batches(a, b []job.Entry) [][]job.Entry {
 	return [][]job.Entry{
 		{a[0]}, {a[1]}, {a[2], b[1]}, {b[0]}, {a[3], a[4], b[2]}, a[5:8], b[3:8], append(a[8:10:10], b[8:]...), a[10:], b[10:],

@@ -87,9 +87,9 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 	return nil
 }
 
-// check returns the event `received` for an upload, with the media type of its object. It also
-// returns an error if the object cannot be a recording (isRefusal); then the media type is
-// application/octet-stream.
+// check returns the event `received` for an upload, with the media type of its object, or with
+// application/octet-stream if that is not known. If the object cannot be a recording, check also
+// returns an error, for which isRefusal returns true.
 func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	received := event.Received{
 		JobID: u.JobID, TokenID: u.TokenID, Owner: u.Owner, TextGridURL: u.TextGridURL, PitchURL: u.PitchURL,

@@ -87,8 +87,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // Sweep removes the uploads that have expired at the time now, and returns their number. It also
 // aborts expired multipart uploads in the bucket that have no record, because the process died
-// before it stored the record, or because the record was lost. An upload that cannot be removed
-// does not keep the others.
+// before it stored the record, or because the record was lost. If an upload cannot be removed, Sweep
+// still removes the others, but it ends after too many failures.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	var done upload.Removals
 	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }

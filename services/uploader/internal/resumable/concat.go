@@ -173,7 +173,7 @@ func (c *Core) copyAll(ctx context.Context, s *Session, partials []*Session) err
 	return c.save(ctx, s, u)
 }
 
-// readAll reads the objects and writes their bytes to the upload, like the bytes of a request.
+// readAll reads the objects and writes their bytes to the upload, as if they were the body of a request.
 func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) error {
 	body := &objects{ctx: ctx, bucket: c.Bucket}
 	defer func() { _ = body.Close() }()

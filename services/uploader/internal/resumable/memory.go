@@ -15,7 +15,7 @@ const (
 	memoryTurn = time.Second
 
 	// memoryPatience is how long a request waits for a buffer. It is shorter than the time after
-	// which the gateway gives up a service that does not read the body.
+	// which the gateway gives up on a service that does not read the body.
 	memoryPatience = 10 * time.Second
 )
 

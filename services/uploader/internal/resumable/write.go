@@ -249,9 +249,9 @@ func (w *writer) yield(ctx context.Context) error {
 	return nil
 }
 
-// withheld reports whether the bytes that S3 has must not be committed yet. Those of a request with
-// a checksum, and those that complete the upload, count only when the body has ended: a body with
-// more bytes than the upload lacks must not begin the job.
+// withheld reports whether the bytes that S3 has must not be committed before the body ends. That is
+// so if the request has a checksum, and if the bytes complete the upload: the body may have more bytes
+// than the upload still needs, and then the job must not begin.
 func (w *writer) withheld() bool {
 	return !w.ended && (w.check != nil || w.work.Offset == w.work.Length)
 }

@@ -57,7 +57,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 }
 
 // Sweep removes the entries that no job needs and whose age at the time now is at least MinAge. It
-// returns the number of removed entries. An entry that cannot be removed does not keep the others.
+// returns the number of removed entries. If an entry cannot be removed, Sweep still removes the others,
+// but it ends after too many failures.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	entries, err := s.Staging.Entries(ctx)
 	if err != nil {

@@ -212,7 +212,7 @@ func objectOf(r event.Received) Object {
 // progressInterval is the shortest time between two progress events of one upload.
 const progressInterval = time.Second
 
-// progressReader reads a body and publishes uploading events.
+// progressReader reads a body and publishes events `uploading`.
 type progressReader struct {
 	ctx      context.Context //nolint:containedctx // context of one copy; the reader is not used after it
 	progress Progress
