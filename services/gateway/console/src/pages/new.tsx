@@ -9,6 +9,7 @@ import { begin, discard, running, sending } from "../live/upload";
 import { words } from "../locale";
 import { isolated } from "../locale/format";
 import { go, href, type Route } from "../route";
+import { Changing } from "../ui/changing";
 import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
 import { AudioStep, largest } from "./audio-step";
@@ -124,7 +125,7 @@ function Unfinished() {
         const says = halted ? t.record.paused : underway ? t.record.underway : t.record.unfinished;
         return (
           <div class="note row" key={key}>
-            <p>{says(isolated(name))}</p>
+            <p><Changing text={says(isolated(name))} /></p>
             <a class="plain" href={href({ at: "upload", key })}>{halted || underway ? t.record.look : inParts ? t.job.resume : t.job.resend}</a>
             <button type="button" class="bare" onClick={() => void discard(key).then(() => round.value++)}>{t.audio.discard}</button>
           </div>

@@ -8,6 +8,7 @@ import { language, words } from "../locale";
 import { adviceFor } from "../locale/errors";
 import { bytes, isIn, isolated, secondsUntil, span, timeOfDay } from "../locale/format";
 import { go } from "../route";
+import { Changing } from "../ui/changing";
 import { Failure } from "../ui/failure";
 import { useNow, useTitle } from "../ui/hooks";
 import { Icon } from "../ui/icons";
@@ -25,9 +26,9 @@ function Meter({ bar, state, text, children }: MeterProps) {
   const now = stages.indexOf(bar.stage);
   return (
     <section class={`progress ${state}`} aria-label={t.progress}>
-      <p class="percent" aria-hidden="true"><span class="figure">{bar.percent}</span><span class="of">%</span></p>
+      <p class="percent" aria-hidden="true"><span class="figure"><Changing text={String(bar.percent)} /></span><span class="of">%</span></p>
       <div class="says">
-        <p class="message" role="status" aria-live="polite">{text}</p>
+        <p class="message" role="status" aria-live="polite"><Changing text={text} /></p>
         {children}
       </div>
       <div class="bar" role="progressbar" aria-label={t.progress} aria-valuemin={0} aria-valuemax={100} aria-valuenow={bar.percent} aria-valuetext={`${bar.percent}%, ${text}`}>
@@ -63,8 +64,8 @@ export function Progress({ frame, link }: { frame: Frame; link: Link }) {
     <>
       <Meter bar={bar} state={waiting ? "waiting" : frame.status} text={text}>
         {until && <Countdown to={until} />}
-        {running && frame.stage === "fetching" && frame.fetch && <p class="hint">{fetchedOf(frame.fetch)}</p>}
-        {running && !until && frame.analysis_message && isIn(language.value, frame.analysis_message) && <p class="hint">{frame.analysis_message}</p>}
+        {running && frame.stage === "fetching" && frame.fetch && <p class="hint"><Changing text={fetchedOf(frame.fetch)} /></p>}
+        {running && !until && frame.analysis_message && isIn(language.value, frame.analysis_message) && <p class="hint"><Changing text={frame.analysis_message} /></p>}
       </Meter>
       {running && (link === "broken" || link === "lost") && <p class="note" role="status">{t.broken}</p>}
     </>
@@ -82,7 +83,7 @@ function fetchedOf({ bytes: got, size, try: n }: Fetch): string {
 function Countdown({ to }: { to: string }) {
   const t = words.value.job;
   const left = secondsUntil(to, useNow(true));
-  return <p class="hint" aria-hidden="true">{left > 0 ? t.waitingIn(span(left, language.value)) : t.waitingNow}</p>;
+  return <p class="hint" aria-hidden="true"><Changing text={left > 0 ? t.waitingIn(span(left, language.value)) : t.waitingNow} /></p>;
 }
 
 /** An upload on its way, or what has become of it. */
@@ -124,7 +125,7 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
       <div class="head job"><h1 title={upload.recording.name}><bdi>{upload.recording.name}</bdi></h1></div>
       <Meter bar={barOf(upload.sent.value, null)} {...appearance(upload)}>
         <Hints upload={upload} />
-        {total > 0 && !problem && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
+        {total > 0 && !problem && <p class="hint"><Changing text={t.sent(bytes(sent, language.value), bytes(total, language.value))} /></p>}
       </Meter>
       {upload.file.value !== "here" && <ChooseAgain upload={upload} />}
       <Failure of={problem}>
@@ -183,7 +184,7 @@ function PauseButton({ upload }: { upload: Upload }) {
   }
   return (
     <button type="button" class="plain" onClick={() => (upload.paused.value ? upload.resume() : upload.pause())}>
-      <Icon name={upload.paused.value ? "play" : "pause"} solid={upload.paused.value} />{upload.paused.value ? t.resume : t.pause}
+      <Icon name={upload.paused.value ? "play" : "pause"} solid={upload.paused.value} /><Changing text={upload.paused.value ? t.resume : t.pause} />
     </button>
   );
 }
