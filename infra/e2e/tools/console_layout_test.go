@@ -4,6 +4,7 @@ package tools_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,25 @@ func TestTheStagesOfAJobStandApartOnANarrowPhone(t *testing.T) {
 		for i, gap := range gaps {
 			if gap < 4 {
 				t.Errorf("%s: there are %v pixels between the stages %d and %d", lang, gap, i, i+1)
+			}
+		}
+	}
+}
+
+func TestTheListOfJobsIsWholeInAWindowOfAnyWidth(t *testing.T) {
+	t.Parallel()
+	busy := analyzer.Behaviour{RejectStatus: http.StatusServiceUnavailable, RejectRetryAfter: analyzer.Duration(time.Hour)}
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: busy})
+	v := arrive(t, w.Gateway)
+	w.Upload(t, strings.Repeat("긴이름", 26)+".wav", loadgen.Tone(220, time.Second))
+	v.open("/#/jobs")
+	for _, lang := range []string{"ko", "en"} {
+		v.speaks(lang)
+		v.sees(`['대기', 'waiting'].includes(document.querySelector('tbody .small .time')?.textContent)`)
+		for _, width := range []int64{320, 600, 621, 640, 700, 760, 820, 900, 901, 1024} {
+			v.look(size{"window", width, 800, 1}, "light")
+			if cut := evaluate[int](v, `(table => table.scrollWidth - table.clientWidth)(document.querySelector('.table'))`); cut > 0 {
+				t.Errorf("%s: %d pixels of the list are cut off in a window of %d", lang, cut, width)
 			}
 		}
 	}
