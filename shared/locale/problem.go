@@ -153,6 +153,8 @@ func koreanOfForm(english string) string {
 		return "폼에 헤더를 읽을 수 없는 필드가 있습니다."
 	case "The form holds more than 128 KiB beside the file.":
 		return "폼에 파일 외의 내용이 128 KiB보다 많습니다."
+	case "The file is not audio of a known format.":
+		return "알려진 형식의 오디오 파일이 아닙니다."
 	case "The file is text, not audio. Send the bytes of the recording, not its name, its URL or its Base64.":
 		return "파일이 오디오가 아니라 텍스트입니다. 파일 이름이나 URL, Base64가 아니라 녹음의 바이트를 그대로 보내 주세요."
 	case "The form has only a chunk of a file. Turn chunking off in your upload library, or use a resumable upload (GET /limits).":
@@ -216,8 +218,6 @@ func koreanOfUpload(code string) string {
 		return "업로드가 너무 자주 끊겼습니다. 처음부터 다시 보내 주세요."
 	case "not-multipart":
 		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
-	case "unsupported-audio":
-		return "알려진 형식의 오디오 파일이 아닙니다."
 	case "unsupported-encoding":
 		return "지원하지 않는 Content-Encoding입니다."
 	case "unsupported-codec":
