@@ -128,7 +128,7 @@ func (v *visitor) leaves(by func()) {
 // goesBack goes back in the history of the browser, to another document.
 func (v *visitor) goesBack() {
 	v.t.Helper()
-	v.leaves(func() { v.do(chromedp.Evaluate[chromedp.Void](`setTimeout(() => history.restart())`)) })
+	v.leaves(func() { v.do(chromedp.Evaluate[chromedp.Void](`setTimeout(() => history.back())`)) })
 }
 
 // evaluate returns the value of an expression in a visitor's page.
