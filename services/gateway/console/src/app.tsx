@@ -20,12 +20,14 @@ export function App() {
   const at = route.value;
   const first = useRef(true);
   // A new page begins at its top, for eyes and for screen readers; an upload that
-  // becomes a job is the same page.
+  // becomes a job is the same page. Who is typing in the page already keeps the focus.
   const page = at.at === "upload" ? "job" : at.at;
   useEffect(() => {
     if (!first.current) {
       scrollTo(0, 0);
-      main.current?.focus({ preventScroll: true });
+      if (!main.current?.contains(document.activeElement)) {
+        main.current?.focus({ preventScroll: true });
+      }
     }
     first.current = false;
   }, [page]);
