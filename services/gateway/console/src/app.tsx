@@ -20,17 +20,17 @@ export function App() {
   const at = route.value;
   const first = useRef(true);
   // A new page begins at its top, for eyes and for screen readers; an upload that
-  // becomes a job is the same page. Who is typing in the page already keeps the focus.
+  // becomes a job is the same page. Until the console has started, the page is not
+  // known: the first one leaves the focus where it is, since its user may type already.
   const page = at.at === "upload" ? "job" : at.at;
+  const here = started.value === "here";
   useEffect(() => {
-    if (!first.current) {
+    if (here && !first.current) {
       scrollTo(0, 0);
-      if (!main.current?.contains(document.activeElement)) {
-        main.current?.focus({ preventScroll: true });
-      }
+      main.current?.focus({ preventScroll: true });
     }
-    first.current = false;
-  }, [page]);
+    first.current = !here;
+  }, [page, here]);
   useEffect(() => {
     document.documentElement.lang = language.value;
   }, [language.value]);
